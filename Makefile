@@ -1,0 +1,104 @@
+# Everything here starts from Python (3.11 or newer) and make. Each target first builds the environment that it needs,
+# once: again only when pyproject.toml, constraints.txt, the Python version or the place of this folder has changed.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+QUICK ?=
+
+RUN = "$(VENV)/bin/python"
+PIP = $(RUN) -m pip install -qq --no-input --disable-pip-version-check
+# Written last and removed first, so that an interrupted installation, or removal, leaves none.
+STAMP = $(VENV)/complete
+# What tells an environment from a folder that is not ours to remove, pyvenv.cfg, goes last.
+EMPTY = rm -f "$(STAMP)" && find "$(VENV)/" -mindepth 1 -maxdepth 1 ! -name pyvenv.cfg -exec rm -rf {} +
+
+# Sets $$python to the interpreter that PYTHON names and $$version to its version, or ends with one clear error. A shim of
+# pyenv refuses a version that is installed but not switched on: `pyenv whence` says which one has it.
+define FIND_PYTHON
+fail() { echo "error: $$*" >&2; exit 1; }; \
+try() { version=$$("$$python" -c 'import sys; print(sys.version); sys.exit(3 * (sys.version_info < (3, 11)))' 2>/dev/null); }; \
+python="$(PYTHON)"; try; code=$$?; \
+if [ $$code != 0 ] && [ $$code != 3 ]; then \
+    python=$$(PYENV_VERSION=$$(pyenv whence "$$python" 2>/dev/null | tail -n 1) pyenv which "$$python" 2>/dev/null); \
+    try; code=$$?; \
+fi; \
+case $$code in \
+    0) ;; \
+    3) fail "PYTHON=$(PYTHON) is Python $${version%% *}, and vi_jax needs 3.11 or newer. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)";; \
+    *) fail "PYTHON=$(PYTHON) does not run here. Install Python 3.11 or newer, or name one: make PYTHON=python3.12 $(MAKECMDGOALS)";; \
+esac
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run test check format bench experiments constraints python clean
+# One target at a time under `make -j` too: targets share the environment, and a timing must not share the machine.
+.NOTPARALLEL:
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "PYTHON=python3.12   the Python to build the environment with (now: $(PYTHON))"
+	@echo "VENV=DIR            the environment's folder (now: $(VENV))"
+	@echo "ARGS='...'          passed on by run, test, bench and experiments, as in: make test ARGS='-k iwae'"
+	@echo "QUICK=1             makes 'make experiments' a smoke test: minutes become seconds"
+
+venv: ## build the environment
+	@$(FIND_PYTHON); \
+	key=$$({ echo "$$version"; pwd -P; cat pyproject.toml constraints.txt; } | cksum); \
+	if [ "$$key" = "$$(cat "$(STAMP)" 2>/dev/null)" ] && [ -x $(RUN) ]; then exit 0; fi; \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null || \
+	    fail "PYTHON=$(PYTHON) lacks the modules venv and ensurepip. Install them (Debian and Ubuntu: the package python3-venv)."; \
+	[ ! -e "$(VENV)" ] || [ -f "$(VENV)/pyvenv.cfg" ] || \
+	    fail "VENV=$(VENV) exists and is no Python environment. Remove it, or name another folder: make VENV=DIR $(MAKECMDGOALS)"; \
+	echo "building $(VENV) with Python $${version%% *}: 1.4 GB, a few minutes, once"; \
+	mkdir -p "$(VENV)" && touch "$(VENV)/pyvenv.cfg" && $(EMPTY) && \
+	"$$python" -m venv "$(VENV)" && \
+	$(PIP) -c constraints.txt setuptools && \
+	$(PIP) -c constraints.txt --no-build-isolation -e '.[bench,dev]' && \
+	echo "$$key" >"$(STAMP)" || \
+	    fail "$(VENV) is not complete: the message above says why. The next make starts it afresh."
+
+run: venv ## train on the digits, sweep the number of samples K, print the table and draw the figure
+	@$(RUN) -m experiments.sample_sweep $(ARGS)
+
+test: venv ## run the tests
+	@$(RUN) -m pytest $(ARGS)
+
+check: venv ## lint, formatting, types
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(RUN) -m pyright --pythonpath $(RUN)
+
+format: venv ## format the code and fix what the linter can
+	@$(RUN) -m ruff check --fix-only --quiet .
+	@$(RUN) -m ruff format .
+
+bench: venv ## time the gradients on this machine's device
+	@$(RUN) -m experiments.bench $(ARGS)
+
+experiments: venv ## run every experiment: each experiments/*.py that defines run()
+	@names=$$(grep -l '^def run(' experiments/*.py | sed 's|.*/||; s|\.py$$||'); \
+	[ -n "$$names" ] || { echo "error: no experiments/*.py defines run()" >&2; exit 1; }; \
+	for name in $$names; do \
+	    echo "experiment $$name"; \
+	    $(RUN) -m "experiments.$$name" $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS) || failed="$$failed $$name"; \
+	done; \
+	[ -z "$$failed" ] || { echo "error: failed:$$failed" >&2; exit 1; }
+
+constraints: ## pin the newest releases that fit, for all Pythons and extras
+	@$(FIND_PYTHON); \
+	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	"$$python" -m venv "$$tmp" && "$$tmp/bin/python" -m pip install -qq --no-input --disable-pip-version-check uv && \
+	"$$tmp/bin/uv" pip compile pyproject.toml --quiet --universal --all-extras --python-version 3.11 \
+	    --no-header --annotation-style line --output-file "$$tmp/pins" && \
+	{ sed -n '/^#/p; /^[^#]/q' constraints.txt; cat "$$tmp/pins"; } >"$$tmp/new" && cp "$$tmp/new" constraints.txt
+
+python: ## print the interpreter that PYTHON names
+	@$(FIND_PYTHON); echo "$$python"
+
+clean: ## remove the environment and every cache; results/ stays
+	@if [ -f "$(VENV)/pyvenv.cfg" ]; then $(EMPTY) && rm -rf "$(VENV)"; \
+	elif [ -e "$(VENV)" ]; then echo "error: VENV=$(VENV) is no Python environment: not removed" >&2; exit 1; fi
+	@rm -rf build dist vi_jax.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find vi_jax experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Experiments: one question per file, one command line for all of them. See `experiments/README.md`."""

@@ -1,0 +1,191 @@
+"""The one command line of all experiments.
+
+An experiment is a module with a docstring (its question), a frozen dataclass `Config` with a field `seed`, and
+
+    run(config, track) -> iterator of blocks of rows      computes; no plotting, no files
+    figure(rows) -> Figure                                reads rows; no computing
+    table(rows) -> DataFrame                              optional: the few rows and columns to print at the end
+
+    if __name__ == "__main__":
+        cli.main(run, figure, Config(), quick=Config(num_replicates=50), table=table)
+
+`run` yields a block (a DataFrame, or a list of dicts) whenever one is finished; the block is on disk before the next is
+begun, so that a run that is killed loses nothing it had reported. `figure` and `table` are given the rows as read back
+from the file, in a run and in a later `--from` alike. Intervals are columns `x`, `x_low`, `x_high`.
+"""
+
+import dataclasses
+import inspect
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import jax
+import pandas as pd
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from experiments import progress, provenance, recording, store, style, tables
+
+ConfigT = TypeVar("ConfigT")
+
+CACHE_FLAG = "jax_compilation_cache_dir"
+EPILOG = """
+Compiled programs are kept between runs under $XDG_CACHE_HOME/vi_jax/xla (~/.cache if unset).
+VI_JAX_CACHE=DIR keeps them in DIR; VI_JAX_CACHE=off compiles afresh.
+"""
+
+
+Run = Callable[[ConfigT, progress.Track], Iterator[store.Block]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What every experiment takes.
+
+    Attributes:
+      quick: the reduced configuration, to see the whole path work. Other flags still override it.
+      out: the folder that receives `<experiment>/<run>/`. Nothing in it is overwritten.
+      redraw: draw the figure of this earlier run again from its rows, and compute nothing.
+    """
+
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    out: Path = Path("results")
+    redraw: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN_DIR")] = None
+
+
+def main(
+    run: Run[ConfigT],
+    figure: Callable[[pd.DataFrame], Figure],
+    config: ConfigT,
+    *,
+    quick: ConfigT,
+    table: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
+    argv: Sequence[str] | None = None,
+) -> Path:
+    """Runs an experiment from the command line and returns the folder of its results.
+
+    Args:
+      run: `(config, track) -> iterator of blocks of rows`.
+      figure: `rows -> Figure`.
+      config: the defaults. Every field is a flag.
+      quick: the defaults under `--quick`.
+      table: `rows -> DataFrame`, what to print at the end.
+      argv: the arguments, without the program; those of the process if None.
+
+    Raises:
+      SystemExit: bad arguments (2), a file that cannot be written (1, with one line), or a signal: 130 after Ctrl-C,
+        143 after a request to terminate. The rows reported so far are kept, and `provenance.json` says how it ended.
+      TypeError: `config` is not a dataclass with a field `seed`, or `quick` is of another type.
+    """
+    module = sys.modules[run.__module__]
+    name = experiment_name(module)
+    argv = sys.argv[1:] if argv is None else argv
+    check_configs(config, quick)
+    options, config = parse(name, module.__doc__ or "", quick if "--quick" in argv else config, argv)
+    if options.redraw is not None:
+        folder = options.redraw
+        check_experiment(name, folder)
+        summary, paths = present(figure, table, folder)
+    else:
+        enable_compilation_cache(os.environ)
+        record = provenance.record(name, Path(inspect.getfile(run)), config, argv)
+        folder = store.create(options.out, name, provenance.stem(config))
+        with recording.recorded(folder, record), progress.display(sys.stderr) as track:
+            for block in run(config, track):
+                store.append(folder, store.as_frame(block))
+            summary, paths = present(figure, table, folder)
+    close(summary, paths)
+    return folder
+
+
+def collect(run: Run[ConfigT], config: ConfigT) -> pd.DataFrame:
+    """Returns all rows of a run, without files or progress: for tests and notebooks."""
+    return pd.concat([store.as_frame(block) for block in run(config, progress.silent)], ignore_index=True)
+
+
+def experiment_name(module: Any) -> str:
+    """Returns the module's last name, also where it runs as `python -m experiments.<name>`."""
+    spec = getattr(module, "__spec__", None)
+    return spec.name.rpartition(".")[2] if spec else Path(module.__file__).stem
+
+
+def check_configs(config: Any, quick: Any) -> None:
+    """Raises TypeError unless both are instances of one dataclass that has a seed and no flag of `Options`."""
+    if not dataclasses.is_dataclass(config) or isinstance(config, type) or type(config) is not type(quick):
+        raise TypeError(
+            f"config and quick must be instances of one dataclass: main(run, figure, Config(), "
+            f"quick=Config(...)); got {config!r} and {quick!r}"
+        )
+    fields = {field.name for field in dataclasses.fields(config)}
+    if "seed" not in fields:
+        raise TypeError(f"{type(config).__name__} needs a field `seed: int = 0`; it has {sorted(fields)}")
+    if taken := fields & {"quick", "out", "redraw", "from_"}:
+        raise TypeError(
+            f"{type(config).__name__} must not have fields {sorted(taken)}: every experiment has such a flag"
+        )
+
+
+def parse(name: str, question: str, defaults: ConfigT, argv: Sequence[str]) -> tuple[Options, ConfigT]:
+    """Reads the command line; every field of `defaults` is a flag."""
+    arguments = dataclasses.make_dataclass(
+        "Arguments", [("common", Options, Options()), ("experiment", type(defaults), defaults)]
+    )
+    parsed = tyro.cli(
+        arguments,
+        prog=f"python -m experiments.{name}",
+        description=question + EPILOG,
+        args=list(argv),
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return parsed.common, parsed.experiment
+
+
+def enable_compilation_cache(environ: Mapping[str, str]) -> Path | None:
+    """Keeps compiled programs between processes and returns where; None if `VI_JAX_CACHE=off`.
+
+    A folder that JAX was already given, by `JAX_COMPILATION_CACHE_DIR`, stays. A folder that cannot be written costs a
+    warning from JAX and a compilation, never the run.
+    """
+    choice = environ.get("VI_JAX_CACHE", "")
+    if choice == "off":
+        jax.config.update("jax_enable_compilation_cache", False)
+        return None
+    if choice or provenance.jax_flag(CACHE_FLAG) is None:
+        home = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update(CACHE_FLAG, str(choice or home / "vi_jax" / "xla"))
+        # An experiment compiles many programs of a fraction of a second, which JAX would not keep by itself.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    return Path(provenance.jax_flag(CACHE_FLAG))
+
+
+def check_experiment(name: str, folder: Path) -> None:
+    """Ends the program unless `folder` holds a run of this experiment."""
+    found = store.read_provenance(folder)["experiment"]
+    if found != name:
+        raise SystemExit(f"error: {folder} holds a run of {found}: python -m experiments.{found} --from {folder}")
+
+
+def present(
+    figure: Callable[[pd.DataFrame], Figure], table: Callable[[pd.DataFrame], pd.DataFrame], folder: Path
+) -> tuple[pd.DataFrame, list[Path]]:
+    """Draws the rows of `folder`; returns the table to print and the files that the reader may want."""
+    rows = store.read(folder)
+    with style.context():
+        drawn = figure(rows)
+        with store.writing(folder / "figure.png"):
+            drawings = style.save(drawn, folder)
+    return table(rows), [folder / "rows.csv", *drawings, folder / "provenance.json"]
+
+
+def close(summary: pd.DataFrame, paths: Sequence[Path]) -> None:
+    """Prints the table, then the path of each file. A terminal without the letter ± shows a question mark."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    tables.show(summary, Console())
+    for path in paths:
+        print(path)

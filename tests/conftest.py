@@ -1,0 +1,31 @@
+"""Settings and fixtures for every test.
+
+Nothing global is changed: tests run in float32 with JAX's own defaults, as a user's code does. Two stricter settings
+would be welcome but break distrax itself: under `jax_numpy_dtype_promotion="strict"` its Bernoulli and
+OneHotCategorical cannot score their own integer draws, and under `jax_legacy_prng_key="error"` its Categorical cannot
+tell its shape. The first is a fixture here, for the code that is ours alone.
+"""
+
+from collections.abc import Iterator
+
+import hypothesis
+import jax
+import pytest
+
+# The first example pays for the compilation, so no deadline; the same examples on every machine, so no flakes.
+hypothesis.settings.register_profile("vi_jax", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("vi_jax")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Float64 for the length of one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def strict_promotion() -> Iterator[None]:
+    """No implicit mixing of dtypes for the length of one test."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield

@@ -1,0 +1,171 @@
+"""Streamed moments are the two-pass moments, whatever the batches, the chunks and the padding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vi_jax.measurement import moments as M
+from vi_jax.measurement.moments import replicate_moments
+from vi_jax.types import Params
+
+KEY = jax.random.key(5)
+
+
+def draw(key):
+    """One replicate: correlated, skewed, of two leaves and two scales."""
+    noise = jax.random.normal(key, (3,))
+    return Params(theta=jnp.exp(noise[:2]), phi={"b": 100.0 + noise[2] + noise[0]})
+
+
+def two_pass(draws):
+    flat = np.concatenate([np.asarray(leaf, np.float64).reshape(len(leaf), -1) for leaf in jax.tree.leaves(draws)], 1)
+    return flat.mean(0), flat.var(0, ddof=1)
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+def test_float32_keeps_the_variance_of_draws_far_from_zero(size):
+    draws = 1e4 + jax.random.normal(KEY, (4000, 3))
+    empty = M.init(draws[0])
+    batches = draws.reshape(-1, size, 3)
+    result = jax.jit(lambda b: jax.lax.scan(lambda m, d: (M.update(m, d), None), empty, b)[0])(batches)
+    mean, variance = two_pass(draws)
+    assert result.count == 4000
+    np.testing.assert_allclose(result.mean, mean, rtol=1e-6)
+    np.testing.assert_allclose(M.variance(result), variance, rtol=2e-4)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 500])
+def test_float32_keeps_the_mean_of_many_replicates_far_from_zero(chunk_size):
+    def far(key):
+        return 1e4 + jax.random.normal(key, (3,))
+
+    grouped = jax.jit(lambda: replicate_moments(KEY, far, num_replicates=30_000, num_groups=1, chunk_size=chunk_size))()
+    mean, variance = two_pass(jax.vmap(lambda r: far(jax.random.fold_in(KEY, r)))(jnp.arange(30_000)))
+    pooled = M.pool(grouped)
+    np.testing.assert_allclose(pooled.mean, mean, atol=1e-3)  # float32 numbers near 1e4 are 1e-3 apart
+    np.testing.assert_allclose(M.variance(pooled), variance, rtol=1e-5)
+
+
+@given(st.lists(st.integers(0, 3), min_size=6, max_size=6))
+def test_a_weight_says_how_often_a_draw_counts(weights):
+    draws = jnp.array([1.0, -4.0, 2.5, 100.0, 0.0, 7.0])
+    repeated = np.repeat(np.asarray(draws, np.float64), weights)
+    result = M.update(M.init(draws[0]), draws, jnp.array(weights))
+    assert result.count == len(repeated)
+    np.testing.assert_allclose(result.mean, repeated.mean() if len(repeated) else 0.0, rtol=1e-6)
+    np.testing.assert_allclose(result.m2, ((repeated - result.mean) ** 2).sum(), rtol=1e-5, atol=1e-4)
+
+
+def test_padding_may_hold_anything_and_a_counted_nan_is_not_hidden():
+    draws = jnp.array([1.0, 3.0, jnp.nan, jnp.inf])
+    padded = M.update(M.init(draws[0]), draws, jnp.array([1, 1, 0, 0]))
+    assert padded == M.Moments(2.0, 2.0, 2.0)
+    assert jnp.isnan(M.update(M.init(draws[0]), draws[:3]).mean)
+
+
+def test_merging_is_the_same_in_every_order_and_nothing_is_neutral():
+    draws = jax.vmap(draw)(jax.random.split(KEY, 90))
+    parts = [jax.tree.map(lambda leaf, a=a, b=b: leaf[a:b], draws) for a, b in ((0, 10), (10, 11), (11, 90))]
+    empty = M.init(jax.tree.map(lambda leaf: leaf[0], draws))
+    one, two, three = (M.update(empty, part) for part in parts)
+    mean, variance = two_pass(draws)
+    for merged in (M.merge(M.merge(one, two), three), M.merge(three, M.merge(M.merge(empty, one), two))):
+        np.testing.assert_allclose(flat(merged.mean), mean, rtol=1e-6)
+        np.testing.assert_allclose(flat(M.variance(merged)), variance, rtol=1e-5)
+    assert M.merge(empty, empty).count == 0
+    np.testing.assert_array_equal(flat(M.merge(empty, empty).m2), 0.0)
+
+
+def test_one_draw_has_no_variance():
+    assert jnp.isnan(M.variance(M.update(M.init(jnp.zeros(())), jnp.ones(1))))
+
+
+def test_narrow_and_whole_numbers_accumulate_in_the_default_float(strict_promotion):
+    draws = {"half": jnp.full(3000, 1.5, jnp.bfloat16), "whole": jnp.arange(3000), "flag": jnp.arange(3000) < 750}
+    result = M.update(M.init(jax.tree.map(lambda leaf: leaf[0], draws)), draws)
+    assert {leaf.dtype for leaf in jax.tree.leaves(result)} == {jnp.dtype(jnp.float32)}
+    np.testing.assert_allclose([result.mean[k] for k in ("half", "whole", "flag")], [1.5, 1499.5, 0.25], rtol=1e-6)
+    np.testing.assert_allclose(result.m2["flag"], 3000 * 0.25 * 0.75, rtol=1e-6)
+
+
+def test_float64_is_kept(x64):
+    draws = 1e9 + np.random.default_rng(0).normal(size=1000)
+    result = M.update(M.init(jnp.zeros(())), jnp.asarray(draws))
+    np.testing.assert_allclose(M.variance(result), draws.var(ddof=1), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("num_replicates", "num_groups", "chunk_size"),
+    [(103, 4, None), (103, 4, 1), (103, 4, 7), (103, 4, 10_000), (20, 20, 3), (100, 1, 7)],
+)
+def test_replicates_are_those_of_their_own_keys_in_groups_by_remainder(num_replicates, num_groups, chunk_size):
+    grouped = jax.jit(
+        lambda key: replicate_moments(
+            key, draw, num_replicates=num_replicates, num_groups=num_groups, chunk_size=chunk_size
+        )
+    )(KEY)
+    draws = jax.vmap(lambda r: draw(jax.random.fold_in(KEY, r)))(jnp.arange(num_replicates))
+    for g in range(num_groups):
+        own = jax.tree.map(lambda leaf, g=g: leaf[g::num_groups], draws)
+        mean = np.concatenate([np.asarray(leaf, np.float64).mean(0).ravel() for leaf in jax.tree.leaves(own)])
+        group = jax.tree.map(lambda leaf, g=g: leaf[g], grouped)
+        assert group.count == len(own.theta)
+        np.testing.assert_allclose(flat(group.mean), mean, rtol=1e-5)
+    pooled = M.pool(grouped)
+    mean, variance = two_pass(draws)
+    assert pooled.count == num_replicates
+    np.testing.assert_allclose(flat(pooled.mean), mean, rtol=1e-5)
+    np.testing.assert_allclose(flat(M.variance(pooled)), variance, rtol=1e-4)
+
+
+def test_select_takes_a_part_of_every_draw():
+    grouped = replicate_moments(KEY, draw, num_replicates=40, num_groups=4)
+    part = M.select(grouped, lambda tree: tree.phi["b"])
+    np.testing.assert_array_equal(part.mean, grouped.mean.phi["b"])
+    np.testing.assert_array_equal(part.m2, grouped.m2.phi["b"])
+    assert part.count is grouped.count
+
+
+def test_memory_does_not_grow_with_the_number_of_replicates():
+    def temporary_bytes(num_replicates):
+        program = jax.jit(
+            lambda key: replicate_moments(
+                key, lambda k: jax.random.normal(k, (1000,)), num_replicates=num_replicates, chunk_size=100
+            )
+        )
+        return program.lower(KEY).compile().memory_analysis().temp_size_in_bytes
+
+    small, large = temporary_bytes(1_000), temporary_bytes(100_000)
+    assert small > 100 * 1000 * 4 / 2  # the chunk itself is in there, so the comparison means something
+    assert large <= 1.1 * small
+
+
+@pytest.mark.parametrize("rounds_at_once", [1, 2, 3, 7, 50, 1000])
+def test_fewer_than_one_chunk_of_evaluations_is_made_in_vain(rounds_at_once):
+    for num_rounds in range(1, 200):
+        rounds, num_chunks = M._plan(num_rounds, rounds_at_once)
+        assert rounds <= rounds_at_once
+        assert 0 <= rounds * num_chunks - num_rounds < rounds_at_once
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"num_replicates": 10}, ValueError, "num_groups=20 exceeds num_replicates=10"),
+        ({"num_replicates": 0}, ValueError, "num_replicates must be at least 1, got 0"),
+        ({"num_groups": 2.0}, TypeError, "num_groups must be a Python integer"),
+        ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1, got 0"),
+        ({"key": jax.random.PRNGKey(0)}, TypeError, r"jax\.random\.key"),
+    ],
+)
+def test_bad_input_is_refused_with_its_remedy(changed, error, message):
+    arguments = {"key": KEY, "f": draw, "num_replicates": 100} | changed
+    with pytest.raises(error, match=message):
+        replicate_moments(**arguments)

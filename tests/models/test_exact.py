@@ -1,0 +1,69 @@
+"""What every exact model claims. A new one joins by adding a row."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vi_jax import models
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+TABLE_X = jnp.arange(3)
+TABLE_Z = jnp.arange(8)
+VECTORS = 2 * np.random.default_rng(0).normal(size=(4, 3))
+
+CASES = {
+    "table": (models.table(models.EYE_COLOURS.cells), TABLE_X, TABLE_Z),
+    "normalized_table": (models.normalized_table(models.EYE_COLOURS.cells), TABLE_X, TABLE_Z),
+    "linear_gaussian": (models.linear_gaussian(3), VECTORS, -VECTORS + 0.5),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    exact, x, z = CASES[request.param]
+    return exact, exact.model.init(jax.random.key(1)), jnp.asarray(x), jnp.asarray(z)
+
+
+def test_posterior_times_evidence_is_the_joint(case):
+    exact, theta, xs, zs = case
+
+    @jax.jit
+    def product_and_joint(x, z):
+        product = exact.posterior(theta, x).log_prob(z) + exact.log_evidence(theta, x)
+        return product, exact.model.log_joint(theta, x, z)
+
+    for x, z in itertools.product(xs, zs):
+        np.testing.assert_allclose(*product_and_joint(x, z), rtol=1e-12)
+
+
+def test_gradient_of_the_evidence_is_the_posterior_mean_of_the_models_gradient(case):
+    # Fisher's identity, its expectation a mean over draws from the exact posterior.
+    exact, theta, xs, _ = case
+    x = xs[0]
+    keys = jax.random.split(jax.random.key(2), 4000)
+
+    @jax.jit
+    @jax.vmap
+    def score_of_a_draw(key):
+        return jax.grad(exact.model.log_joint)(theta, x, exact.posterior(theta, x).sample(seed=key))
+
+    scores = np.asarray(score_of_a_draw(keys))
+    error = scores.mean(0) - jax.jit(jax.grad(exact.log_evidence))(theta, x)
+    standard_error = scores.std(0) / np.sqrt(len(keys))
+    assert np.all(np.abs(error) <= 4 * standard_error + 1e-12)
+
+
+def test_one_batched_jitted_program_gives_the_same_numbers_under_strict_promotion(case):
+    exact, theta, xs, zs = case
+    log_joint, log_evidence = jax.jit(exact.model.log_joint), jax.jit(exact.log_evidence)
+    looped = [[log_joint(theta, x, z) for z in zs] for x in xs]
+    with jax.numpy_dtype_promotion("strict"):
+        per_x = jax.vmap(exact.model.log_joint, in_axes=(None, None, 0))
+        batched = jax.jit(jax.vmap(per_x, in_axes=(None, 0, None)))(theta, xs, zs)
+        evidence = jax.jit(jax.vmap(exact.log_evidence, in_axes=(None, 0)))(theta, xs)
+    np.testing.assert_allclose(batched, np.array(looped), rtol=1e-12)
+    np.testing.assert_allclose(evidence, [log_evidence(theta, x) for x in xs], rtol=1e-12)

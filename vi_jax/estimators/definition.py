@@ -1,0 +1,48 @@
+"""What every estimator shares: its signature, and what it does with an impossible datum."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
+
+
+def estimator(define: Callable[[BoundFn, jax.Array], Coefficients]) -> Estimator:
+    """Makes an `Estimator`, bound -> (log_w -> Coefficients), of one function of (bound, log_w)."""
+
+    @functools.wraps(define)
+    def of_bound(bound: BoundFn) -> CoefficientFn:
+        return zero_where_impossible(bound, functools.partial(define, bound))
+
+    return of_bound
+
+
+def zero_where_impossible(bound: BoundFn, coefficients: CoefficientFn) -> CoefficientFn:
+    """Returns `coefficients` with zeros for each datum whose bound is minus infinity.
+
+    No finite step improves such a datum, and its formulas read 0/0. It is counted by whoever reads its value.
+    """
+
+    def guarded(log_w: jax.Array) -> Coefficients:
+        impossible = jnp.isneginf(bound(log_w))
+        model, path, score, ratio = coefficients(log_w)
+        model, path, score = (jnp.where(impossible, 0, c) for c in (model, path, score))
+        # A ratio known before any draw stays a Python float: 0 = 0 × ratio holds as it is.
+        return Coefficients(model, path, score, ratio if ratio is None or type(ratio) is float else _finite(ratio))
+
+    return guarded
+
+
+def _finite(ratio: jax.Array | float) -> jax.Array:
+    return jnp.where(jnp.isnan(ratio), 0, ratio)
+
+
+def require_two_samples(name: str, log_w: jax.Array) -> None:
+    """Raises `ValueError` at K = 1, where there is no other draw to build a baseline from."""
+    if log_w.shape[0] < 2:
+        raise ValueError(
+            f"{name} compares each draw with the others and needs num_samples ≥ 2, got {log_w.shape[0]}. "
+            "Use score_function for a single draw."
+        )

@@ -1,0 +1,10 @@
+"""Approximate posteriors q(z | x; φ), each a function that returns a `Guide`."""
+
+from vi_jax.guides.amortized import gaussian_encoder as gaussian_encoder
+from vi_jax.guides.discrete import categorical as categorical
+from vi_jax.guides.gaussian import Affine as Affine
+from vi_jax.guides.gaussian import FullRank as FullRank
+from vi_jax.guides.gaussian import MeanField as MeanField
+from vi_jax.guides.gaussian import affine as affine
+from vi_jax.guides.gaussian import full_rank as full_rank
+from vi_jax.guides.gaussian import mean_field as mean_field

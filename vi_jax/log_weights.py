@@ -1,0 +1,156 @@
+"""The one place where model meets guide: draws, and their log-weights.
+
+    log w_k = log p_θ(x, z_k) − log q_φ(z_k | x),   z_k ~ q_φ(z | x)
+
+Keys belong to draws: draw k of datum b uses `fold_in(fold_in(key, b), k)` with global indices, so it is the same draw
+in every chunk, on every device and for every K.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vi_jax import checks
+from vi_jax.types import Guide, Model, Params, PyTree
+
+
+class Draws(NamedTuple):
+    """Which draws of which data: everything that a pass over K needs besides the parameters.
+
+    Attributes:
+      x: a batch of data, leading axis B.
+      keys: `[B]` one typed key per datum.
+      indices: `[B, C]` global index k of each draw.
+    """
+
+    x: PyTree
+    keys: jax.Array
+    indices: jax.Array
+
+
+def log_weights(
+    key: jax.Array, model: Model, guide: Guide, params: Params, x: PyTree, *, num_samples: int
+) -> jax.Array:
+    """Draws z_1..z_K ~ q_φ(z | x) for each datum and returns their log-weights.
+
+        log w_kb = log p_θ(x_b, z_kb) − log q_φ(z_kb | x_b)
+
+    Memory grows with K times what one draw needs; `value_and_grad` and `log_evidence` stream instead.
+
+    Args:
+      key: a typed key, consumed.
+      model: the model.
+      guide: the guide.
+      params: θ and φ.
+      x: data; every leaf has a leading batch axis B.
+      num_samples: K ≥ 1.
+
+    Returns:
+      `[K, B]` nats.
+
+    Raises:
+      TypeError, ValueError: a bad key, K, parameters or data, as `value_and_grad` says.
+    """
+    num_samples = checks.check_positive_int("num_samples", num_samples)
+    check_inputs(key, params, x)
+    check_problem(model, guide, params, x)
+    return log_weights_of(model, guide, params, batch_draws(key, x, jnp.arange(num_samples)))
+
+
+def batch_draws(key: jax.Array, x: PyTree, indices: jax.Array) -> Draws:
+    """Returns the draws with global `indices` `[C]` for every datum of a batch."""
+    batch_size = checks.check_batch("x", x)
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(batch_size))
+    return Draws(x, keys, jnp.broadcast_to(indices, (batch_size, *indices.shape)))
+
+
+def sample_and_score(guide: Guide, phi: PyTree, draws: Draws) -> tuple[PyTree, jax.Array]:
+    """Returns draws z `[B, C, ...]`, differentiable in φ where the guide is, and log q_φ(z) `[B, C]` with z held fixed.
+
+    The distribution is built once per datum, so an encoder runs once however many draws there are.
+    """
+
+    def one_datum(x: PyTree, key: jax.Array, indices: jax.Array) -> tuple[PyTree, jax.Array]:
+        q = guide.distribution(phi, x)
+        z = jax.vmap(lambda k: q.sample(seed=jax.random.fold_in(key, k)))(indices)
+        return z, jax.vmap(q.log_prob)(jax.lax.stop_gradient(z))
+
+    return jax.vmap(one_datum)(*draws)
+
+
+def guide_log_prob(guide: Guide, phi: PyTree, x: PyTree, z: PyTree) -> jax.Array:
+    """Returns log q_φ(z_bk | x_b), `[B, C]` nats, for z `[B, C, ...]`."""
+
+    def one_datum(x: PyTree, z: PyTree) -> jax.Array:
+        return jax.vmap(guide.distribution(phi, x).log_prob)(z)
+
+    return jax.vmap(one_datum)(x, z)
+
+
+def model_log_joint(model: Model, theta: PyTree, x: PyTree, z: PyTree) -> jax.Array:
+    """Returns log p_θ(x_b, z_bk), `[B, C]` nats, for z `[B, C, ...]`."""
+    per_draw = jax.vmap(functools.partial(model.log_joint, theta), in_axes=(None, 0))
+    return jax.vmap(per_draw)(x, z)
+
+
+def log_weights_of(model: Model, guide: Guide, params: Params, draws: Draws) -> jax.Array:
+    """Returns the log-weights `[C, B]` of the given draws. One forward pass."""
+    z, log_q = sample_and_score(guide, params.phi, draws)
+    return (model_log_joint(model, params.theta, draws.x, z) - log_q).T
+
+
+def check_inputs(key: jax.Array, params: Params, x: PyTree) -> None:
+    """Raises for what can only be known of concrete arguments: a raw key, untyped parameters, NaN in the data."""
+    checks.check_key(key)
+    if not isinstance(params, Params):
+        raise TypeError(f"params must be vi_jax.Params(theta, phi), got {type(params).__name__}.")
+    checks.check_batch("x", x)
+    checks.check_no_nan("x", x)
+
+
+def check_problem(model: Model, guide: Guide, params: Params, x: PyTree) -> None:
+    """Raises `ValueError` where model, guide, parameters and data do not fit together. Traces; computes nothing."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    _check_structure("params.theta", params.theta, jax.eval_shape(model.init, key))
+    _check_structure("params.phi", params.phi, jax.eval_shape(guide.init, key))
+    datum = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), x)
+    z = _trace(
+        "guide.distribution(phi, x).sample",
+        lambda phi, x, key: guide.distribution(phi, x).sample(seed=key), params.phi, datum, key,
+    )
+    log_q = _trace("guide.distribution(phi, x).log_prob", lambda phi, x, z: guide.distribution(phi, x).log_prob(z),
+                   params.phi, datum, z)
+    log_p = _trace("model.log_joint", model.log_joint, params.theta, datum, z)
+    for name, value in (("model.log_joint", log_p), ("guide.distribution(phi, x).log_prob", log_q)):
+        if getattr(value, "shape", None) != ():
+            raise ValueError(
+                f"{name} must return one scalar for one datum and one draw, got {_shapes(value)} for a datum of shape "
+                f"{_shapes(datum)} and a draw of shape {_shapes(z)}. Sum over the event; the library adds all batch axes."
+            )
+
+
+def _trace(name, function, *args):
+    try:
+        return jax.eval_shape(function, *args)
+    except Exception as error:
+        shapes = ", ".join(_shapes(a) for a in args[1:])
+        raise ValueError(
+            f"{name} fails for one datum and one draw, of shapes {shapes}: {error}\n"
+            "It is written without batch axes; x itself carries a leading batch axis B (a single datum is x[None])."
+        ) from error
+
+
+def _check_structure(name: str, given: PyTree, expected: PyTree) -> None:
+    given_structure, expected_structure = jax.tree.structure(given), jax.tree.structure(expected)
+    if given_structure != expected_structure:
+        raise ValueError(f"{name} has structure {given_structure}, but init makes {expected_structure}.")
+    for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(given), jax.tree.leaves(expected), strict=True):
+        if jnp.shape(leaf) != want.shape:
+            where = name + jax.tree_util.keystr(path)
+            raise ValueError(f"{where} has shape {jnp.shape(leaf)}, but init makes {want.shape}.")
+
+
+def _shapes(tree: PyTree) -> str:
+    return str(jax.tree.map(lambda leaf: getattr(leaf, "shape", leaf), tree))
