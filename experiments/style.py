@@ -21,7 +21,7 @@ import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 COLUMN_WIDTH = 3.25
 TEXT_WIDTH = 6.75
@@ -167,6 +167,14 @@ def log2_axis(axes: Axes, values: Iterable[int]) -> None:
     axes.xaxis.set_minor_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def log_axis(axes: Axes) -> None:
+    """Makes the y axis logarithmic, ticked at 1, 2 and 5 times powers of ten, written as plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=MAX_TICKS))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def band(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> None:

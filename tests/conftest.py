@@ -12,6 +12,8 @@ import hypothesis
 import jax
 import pytest
 
+import experiments as experiments  # Sets the optimisation level at which XLA compiles, before JAX starts it.
+
 # The first example pays for the compilation, so no deadline; the same examples on every machine, so no flakes.
 hypothesis.settings.register_profile("vi_jax", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("vi_jax")

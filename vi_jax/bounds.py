@@ -11,6 +11,7 @@ your own is any function `[K, ...] -> [...]` that treats the trailing axes one b
 takes the place of the closed forms, at the price that each estimator states.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -96,7 +97,8 @@ def cubo(n: float) -> BoundFn:
     Only the exact moment is an upper bound: the expected K-draw value rises to it from the ELBO, as K grows, and is
     neither an upper nor a lower bound of log p(x).
 
-    Dieng, Tran, Ranganath, Paisley and Blei, "Variational Inference via χ Upper Bound Minimization" (arXiv:1611.00328).
+    Dieng, Tran, Ranganath, Paisley and Blei, "Variational Inference via χ Upper Bound Minimization"
+    (arXiv:1611.00328).
 
     Args:
       n: a finite Python number, at least 1.
@@ -179,19 +181,23 @@ def gradient(bound: BoundFn) -> Callable[[jax.Array], jax.Array]:
 def substitute(bound: BoundFn) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Returns `(log_w, replacement) -> L with log w_k replaced`, `[K, ...]`. Without a closed form O(K²) time."""
     form = closed_form(bound)
-    if form:
-        return form.substitute
-    return lambda log_w, replacement: jax.lax.map(
-        lambda k: bound(log_w.at[k].set(replacement[k])), jnp.arange(log_w.shape[0])
-    )
+    return form.substitute if form else _substitute_one_by_one(bound)
 
 
 def omit(bound: BoundFn) -> Callable[[jax.Array], jax.Array]:
     """Returns `log_w -> L on the K−1 draws other than k`, `[K, ...]`. Without a closed form O(K²) time."""
     form = closed_form(bound)
-    if form:
-        return form.omit
+    return form.omit if form else _omit_one_by_one(bound)
 
+
+def _substitute_one_by_one(bound: BoundFn) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    def substituted(log_w: jax.Array, replacement: jax.Array) -> jax.Array:
+        return jax.lax.map(lambda k: bound(log_w.at[k].set(replacement[k])), jnp.arange(log_w.shape[0]))
+
+    return substituted
+
+
+def _omit_one_by_one(bound: BoundFn) -> Callable[[jax.Array], jax.Array]:
     def without(log_w: jax.Array) -> jax.Array:
         keep = jnp.arange(log_w.shape[0] - 1)
         return jax.lax.map(lambda k: bound(log_w[jnp.where(keep < k, keep, keep + 1)]), jnp.arange(log_w.shape[0]))
@@ -210,16 +216,29 @@ def _closed_form(exponent: float) -> ClosedForm:
             omit=mean_of_others,
         )
     s = exponent
-
-    def substituted(log_w: jax.Array, replacement: jax.Array) -> jax.Array:
-        return (jnp.logaddexp(log_sum_of_others(s * log_w), s * replacement) - math.log(log_w.shape[0])) / s
-
+    if abs(s) < _SMALL_EXPONENT:
+        # A difference of log-sums, divided by s, would lose its digits to rounding: one power mean per draw, O(K²).
+        mean = functools.partial(power_mean, exponent=s)
+        substituted, omitted = _substitute_one_by_one(mean), _omit_one_by_one(mean)
+    else:
+        substituted, omitted = _substitute_at_once(s), _omit_at_once(s)
     return ClosedForm(
         gradient=lambda log_w: normalized_weights(s * log_w),
         ratio=lambda log_w: (1 - s) + s * normalized_weights(s * log_w),
         substitute=substituted,
-        omit=lambda log_w: (log_sum_of_others(s * log_w) - math.log(log_w.shape[0] - 1)) / s,
+        omit=omitted,
     )
+
+
+def _substitute_at_once(s: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    def substituted(log_w: jax.Array, replacement: jax.Array) -> jax.Array:
+        return (jnp.logaddexp(log_sum_of_others(s * log_w), s * replacement) - math.log(log_w.shape[0])) / s
+
+    return substituted
+
+
+def _omit_at_once(s: float) -> Callable[[jax.Array], jax.Array]:
+    return lambda log_w: (log_sum_of_others(s * log_w) - math.log(log_w.shape[0] - 1)) / s
 
 
 def _make(exponent: float) -> BoundFn:
@@ -248,8 +267,10 @@ def _exclusive(
 
 
 def _check_log_weights(log_w: jax.Array) -> None:
-    if not jnp.issubdtype(log_w.dtype, jnp.floating):
-        raise TypeError(f"log_w must be floating-point log-weights in nats, got dtype {log_w.dtype}.")
+    dtype = getattr(log_w, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        got = f"dtype {dtype}" if dtype is not None else f"{log_w!r}"
+        raise TypeError(f"log_w must be an array of floating-point log-weights in nats, got {got}.")
     if log_w.ndim < 1 or log_w.shape[0] < 1:
         raise ValueError(f"log_w needs a leading axis of K ≥ 1 draws, got shape {log_w.shape}.")
 

@@ -5,18 +5,19 @@ alone, the coefficients are computed from all of them, and a second pass redraws
 """
 
 import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
 
 from vi_jax import checks
 from vi_jax.estimators.definition import zero_where_impossible
-from vi_jax.log_weights import Draws, batch_draws, check_inputs, check_problem
-from vi_jax.pullback import linearization
-from vi_jax.streaming import draw_by_draw_pullback, streamed_log_weights, streamed_pullback
-from vi_jax.types import BoundFn, Coefficients, Estimator, Guide, Model, Objective, Params, PyTree
+from vi_jax.log_weights import Draws, Exchanged, batch_draws, check_inputs, check_problem
+from vi_jax.pullback import Form, Forward, choose_form, forward_pass
+from vi_jax.streaming import exchange_for, streamed_log_weights, streamed_pullback, unseen
+from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator, Guide, Model, Objective, Params, PyTree
 
 
 def value_and_grad(
@@ -58,35 +59,85 @@ def value_and_grad(
       TypeError: K is not an integer; when called, the key is not typed or `params` is not `Params`.
     """
     num_samples = checks.check_positive_int("num_samples", num_samples)
-    coefficients = zero_where_impossible(bound, estimator(bound))
-    form = linearization(guide, estimator, coefficients, num_samples)
-    linearize = functools.partial(form, model, guide)
-    if chunk_size is not None:
-        chunk_size = min(checks.check_positive_int("chunk_size", chunk_size), num_samples)
+    if chunk_size is None:
+        together = shared_gradients(model, guide, {"": (bound, estimator)}, num_samples=num_samples)
 
-    def averaged(log_w: jax.Array) -> Coefficients:
-        """The coefficients of the mean over the batch, without what `linearize` knows: 4 bytes a draw each."""
-        model, path, score, ratio = coefficients(log_w)
-        model, path, score = (c / log_w.shape[1] for c in (model, path, score))
-        return Coefficients(model, path if ratio is None else None, score, None if type(ratio) is float else ratio)
+        @jax.jit
+        def whole(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
+            log_w, gradients = together(key, params, x)
+            return bound(log_w), gradients[""]
 
-    def whole(draws: Draws, params: Params) -> tuple[jax.Array, Params]:
-        log_w, pull = linearize(params, draws)
-        c = averaged(log_w)
-        return log_w, _without_zero_weights(linearize, pull(c), params, draws, log_w, c)
-
-    def chunked(draws: Draws, params: Params) -> tuple[jax.Array, Params]:
-        log_w = streamed_log_weights(model, guide, params, draws, num_samples, chunk_size)
-        return log_w, streamed_pullback(linearize, chunk_size, params, draws, log_w, averaged(log_w))
+        return _checked(whole)
+    chunk_size = min(checks.check_positive_int("chunk_size", chunk_size), num_samples)
+    part = _part(guide, bound, estimator, num_samples)
+    forward = functools.partial(forward_pass([part.form]), model, guide)
 
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
-        draws = batch_draws(key, x, jnp.arange(chunk_size or num_samples))
-        log_w, gradient = (chunked if chunk_size else whole)(draws, params)
-        return bound(log_w), gradient
+        draws = batch_draws(key, x, jnp.arange(chunk_size))
+        log_w = streamed_log_weights(model, guide, params, draws, num_samples, chunk_size)
+        c = part.coefficients(log_w)
+        return bound(log_w), streamed_pullback(forward, part.form, chunk_size, params, draws, log_w, c)
 
-    def objective(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
+    return _checked(compute)
+
+
+def shared_gradients(
+    model: Model, guide: Guide, objectives: Mapping[str, tuple[BoundFn, Estimator]], *, num_samples: int
+) -> Callable[[jax.Array, Params, PyTree], tuple[jax.Array, dict[str, Params]]]:
+    """Makes the jitted function (key, params, x) -> (log-weights, {name: gradient}), everything from the same draws.
+
+    Each gradient equals that of `value_and_grad` for its (bound, estimator) at the same key, so that differences
+    between estimators are paired; every bound, and the effective sample size, is a function of the log-weights.
+    Price: one forward pass for all, and a backward pass for each.
+
+    Args:
+      model: log p_θ(x, z) for one datum and one draw.
+      guide: q_φ(z | x) for one datum.
+      objectives: (bound, estimator) by name.
+      num_samples: K ≥ 1 draws per datum.
+
+    Returns:
+      A pure function to log-weights `[K, B]` in nats and `Params` by name, ascent directions.
+
+    Raises:
+      TypeError, ValueError: as `value_and_grad`.
+    """
+    num_samples = checks.check_positive_int("num_samples", num_samples)
+    parts = {name: _part(guide, *pair, num_samples) for name, pair in objectives.items()}
+    forward = functools.partial(forward_pass([part.form for part in parts.values()]), model, guide)
+
+    @jax.jit
+    def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, dict[str, Params]]:
+        check_problem(model, guide, params, x)
+        return _without_zero_weights(forward, parts, params, batch_draws(key, x, jnp.arange(num_samples)))
+
+    return _checked(compute)
+
+
+class _Part(NamedTuple):
+    """One estimator of one bound: its coefficients of the batch mean, and the form of pullback they need."""
+
+    coefficients: CoefficientFn
+    form: Form
+
+
+def _part(guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int) -> _Part:
+    _check_bound(bound, num_samples)
+    coefficients = zero_where_impossible(bound, estimator(bound))
+
+    def averaged(log_w: jax.Array) -> Coefficients:
+        """The coefficients of the mean over the batch. What the form knows is not kept: 4 bytes a draw each."""
+        model, path, score, ratio = coefficients(log_w)
+        model, path, score = (c / log_w.shape[1] for c in (model, path, score))
+        return Coefficients(model, path if ratio is None else model, score, None if type(ratio) is float else ratio)
+
+    return _Part(averaged, choose_form(guide, estimator, coefficients, num_samples))
+
+
+def _checked(compute):
+    def objective(key: jax.Array, params: Params, x: PyTree):
         check_inputs(key, params, x)
         return compute(key, params, x)
 
@@ -135,6 +186,21 @@ def loss(
     return negative_bound
 
 
+def _check_bound(bound: BoundFn, num_samples: int) -> None:
+    """Raises `ValueError` for a bound that mixes the data of a batch. Traces; computes nothing."""
+    log_w = jax.ShapeDtypeStruct((num_samples, 2), jnp.result_type(float))
+
+    def probe(log_w: jax.Array) -> None:
+        values = bound(log_w)
+        if getattr(values, "shape", None) != (2,):
+            raise ValueError(
+                f"bound must map log-weights [K, B] to values [B], got {getattr(values, 'shape', values)} for "
+                f"log-weights of shape {log_w.shape}: reduce over axis 0 alone."
+            )
+
+    jax.eval_shape(probe, log_w)
+
+
 def _unknown(x: PyTree) -> PyTree:
     """The cotangent NaN of each floating leaf; integers have none."""
 
@@ -146,33 +212,51 @@ def _unknown(x: PyTree) -> PyTree:
     return jax.tree.map(leaf_cotangent, x)
 
 
+class _Attempt(NamedTuple):
+    """A pass over all draws: which draws, what came of it, and whether it is to be repeated without zero weights."""
+
+    draws: Draws
+    log_w: jax.Array
+    gradients: dict[str, Params]
+    repeat: jax.Array
+    first: jax.Array
+
+
 def _without_zero_weights(
-    linearize, gradient: Params, params: Params, draws: Draws, log_w: jax.Array, c: Coefficients
-) -> Params:
-    """Returns `gradient`, or, where draws of zero weight have poisoned it, the same sum without them.
+    forward: Callable[[Params, Draws], Forward], parts: Mapping[str, _Part], params: Params, draws: Draws
+) -> tuple[jax.Array, dict[str, Params]]:
+    """Returns log w `[K, B]` and the gradients, from one pass, or from two where zero weights have poisoned the first.
 
-    The usual case pays for a test. The rare one is summed again draw by draw; a problem that meets it often is better
-    served by `chunk_size=num_samples`, which exchanges such draws as it goes.
+    The derivative of a density that is zero need not exist, and 0 · NaN is NaN. Such a draw is known only by its
+    weight, after the forward pass; so the pass is a loop that usually runs once, and once more, with those draws exchanged for
+    others, if there is a zero weight and a gradient that is not finite. The loop body is compiled once, and under vmap
+    it stays one loop.
     """
 
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]))
-    poisoned = jnp.any(jnp.isneginf(log_w)) & ~finite
-    return jax.lax.cond(
-        _in_any_run(poisoned),
-        lambda: draw_by_draw_pullback(linearize, params, draws, log_w, c),
-        lambda: gradient,
+    def attempt(last: _Attempt) -> _Attempt:
+        here = forward(params, last.draws)
+        log_w = jnp.where(last.first, here.log_w, last.log_w)
+        coefficients = {name: part.coefficients(log_w) for name, part in parts.items()}
+        gradients = {name: part.form(here, coefficients[name]) for name, part in parts.items()}
+        exchange = exchange_for(log_w)
+        exchanged = Exchanged(unseen(coefficients.values()), exchange.draw)
+        poisoned = jnp.any(exchanged.masked) & ~_all_finite(gradients)
+        gradients = jax.tree.map(lambda leaf: jnp.where(last.first | exchange.found, leaf, 0), gradients)
+        again = Draws(*exchange.data(draws), draws.indices, exchanged)
+        return _Attempt(again, log_w, gradients, last.first & poisoned, jnp.zeros((), bool))
+
+    log_w = jax.eval_shape(lambda: forward(params, draws).log_w)
+    nothing = Exchanged(jnp.zeros(draws.indices.shape, bool), jnp.zeros(draws.keys.shape, int))
+    start = _Attempt(
+        draws=draws._replace(exchanged=nothing),
+        log_w=jnp.zeros(log_w.shape, log_w.dtype),
+        gradients={name: jax.tree.map(jnp.zeros_like, params) for name in parts},
+        repeat=jnp.ones((), bool),
+        first=jnp.ones((), bool),
     )
+    end = jax.lax.while_loop(lambda last: last.repeat, attempt, start)
+    return end.log_w, end.gradients
 
 
-@custom_vmap
-def _in_any_run(flag: jax.Array) -> jax.Array:
-    """Returns `flag`; under vmap, whether it is set in any of the runs.
-
-    A cond whose predicate is batched becomes a select, which would pay for the rare branch in every run.
-    """
-    return flag
-
-
-@_in_any_run.def_vmap
-def _in_any_run_vmapped(axis_size: int, in_batched: list[bool], flag: jax.Array) -> tuple[jax.Array, bool]:
-    return jnp.any(flag), False
+def _all_finite(tree: PyTree) -> jax.Array:
+    return functools.reduce(jnp.logical_and, (jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)))

@@ -16,18 +16,32 @@ from vi_jax import checks
 from vi_jax.types import Guide, Model, Params, PyTree
 
 
+class Exchanged(NamedTuple):
+    """Draws that the model is not to see, and what it sees instead; `streaming.Exchange` says why.
+
+    Attributes:
+      masked: `[B, C]` whether a draw is exchanged.
+      position: `[B]` where along the axis of draws the one stands that takes its place.
+    """
+
+    masked: jax.Array
+    position: jax.Array
+
+
 class Draws(NamedTuple):
     """Which draws of which data: everything that a pass over K needs besides the parameters.
 
     Attributes:
       x: a batch of data, leading axis B.
       keys: `[B]` one typed key per datum.
-      indices: `[B, C]` global index k of each draw.
+      indices: `[B, C]` global index k of each draw; with `exchanged` there may be more, which are only drawn.
+      exchanged: None where the model sees every draw as it is.
     """
 
     x: PyTree
     keys: jax.Array
     indices: jax.Array
+    exchanged: Exchanged | None = None
 
 
 def log_weights(
@@ -69,15 +83,28 @@ def batch_draws(key: jax.Array, x: PyTree, indices: jax.Array) -> Draws:
 def sample_and_score(guide: Guide, phi: PyTree, draws: Draws) -> tuple[PyTree, jax.Array]:
     """Returns draws z `[B, C, ...]`, differentiable in φ where the guide is, and log q_φ(z) `[B, C]` with z held fixed.
 
-    The distribution is built once per datum, so an encoder runs once however many draws there are.
+    The distribution is built once per datum, so an encoder runs once however many draws there are. A draw that is
+    exchanged for the model is still the one that is scored.
     """
 
-    def one_datum(x: PyTree, key: jax.Array, indices: jax.Array) -> tuple[PyTree, jax.Array]:
+    def one_datum(x: PyTree, key: jax.Array, indices: jax.Array, exchanged: Exchanged | None):
         q = guide.distribution(phi, x)
         z = jax.vmap(lambda k: q.sample(seed=jax.random.fold_in(key, k)))(indices)
-        return z, jax.vmap(q.log_prob)(jax.lax.stop_gradient(z))
+        seen, scored = (z, z) if exchanged is None else _exchange(exchanged, z)
+        return seen, jax.vmap(q.log_prob)(jax.lax.stop_gradient(scored))
 
     return jax.vmap(one_datum)(*draws)
+
+
+def _exchange(exchanged: Exchanged, z: PyTree) -> tuple[PyTree, PyTree]:
+    """For draws z `[C or more, ...]` of one datum, what the model sees and what is scored, both `[C, ...]`."""
+    masked, position = exchanged
+    scored = jax.tree.map(lambda leaf: leaf[: masked.size], z)
+
+    def exchange(leaf: jax.Array, kept: jax.Array) -> jax.Array:
+        return jnp.where(masked.reshape(-1, *[1] * (leaf.ndim - 1)), jax.lax.stop_gradient(leaf[position]), kept)
+
+    return jax.tree.map(exchange, z, scored), scored
 
 
 def guide_log_prob(guide: Guide, phi: PyTree, x: PyTree, z: PyTree) -> jax.Array:
@@ -118,16 +145,24 @@ def check_problem(model: Model, guide: Guide, params: Params, x: PyTree) -> None
     datum = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), x)
     z = _trace(
         "guide.distribution(phi, x).sample",
-        lambda phi, x, key: guide.distribution(phi, x).sample(seed=key), params.phi, datum, key,
+        lambda phi, x, key: guide.distribution(phi, x).sample(seed=key),
+        params.phi,
+        datum,
+        key,
     )
-    log_q = _trace("guide.distribution(phi, x).log_prob", lambda phi, x, z: guide.distribution(phi, x).log_prob(z),
-                   params.phi, datum, z)
+    log_q = _trace(
+        "guide.distribution(phi, x).log_prob",
+        lambda phi, x, z: guide.distribution(phi, x).log_prob(z),
+        params.phi,
+        datum,
+        z,
+    )
     log_p = _trace("model.log_joint", model.log_joint, params.theta, datum, z)
     for name, value in (("model.log_joint", log_p), ("guide.distribution(phi, x).log_prob", log_q)):
         if getattr(value, "shape", None) != ():
             raise ValueError(
                 f"{name} must return one scalar for one datum and one draw, got {_shapes(value)} for a datum of shape "
-                f"{_shapes(datum)} and a draw of shape {_shapes(z)}. Sum over the event; the library adds all batch axes."
+                f"{_shapes(datum)} and a draw of shape {_shapes(z)}. Sum over the event; batch axes are added for you."
             )
 
 

@@ -10,6 +10,7 @@ wherever a weight underflows.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,24 +18,36 @@ import jax.numpy as jnp
 from vi_jax.log_weights import Draws, guide_log_prob, model_log_joint, sample_and_score
 from vi_jax.types import CoefficientFn, Coefficients, Estimator, Guide, Model, Params, PyTree
 
-Pull = Callable[[Coefficients], Params]
-Linearization = Callable[[Model, Guide, Params, Draws], tuple[jax.Array, Pull]]
+
+class Forward(NamedTuple):
+    """A forward pass over draws `[B, C]`, and its two pullbacks.
+
+    Attributes:
+      log_w: `[C, B]`.
+      to_model: cotangent of log w `[B, C]` -> (θ̄, z̄), with φ held fixed; z̄ is None if draws are held fixed.
+      to_guide: (z̄ or None, cotangent of log q `[B, C]`) -> φ̄, with z held fixed inside log q.
+    """
+
+    log_w: jax.Array
+    to_model: Callable[[jax.Array], tuple[PyTree, PyTree]]
+    to_guide: Callable[[PyTree, jax.Array], PyTree]
 
 
-def linearization(guide: Guide, estimator: Estimator, coefficients: CoefficientFn, num_samples: int) -> Linearization:
+ForwardPass = Callable[[Model, Guide, Params, Draws], Forward]
+Form = Callable[[Forward, Coefficients], Params]
+
+
+def choose_form(guide: Guide, estimator: Estimator, coefficients: CoefficientFn, num_samples: int) -> Form:
     """Chooses the form of pullback that an estimator needs.
-
-    Returns:
-      `(model, guide, params, draws) -> (log_w [C, B], pull)`, with `pull: Coefficients [C, B] -> Params`.
 
     Raises:
       ValueError: the estimator is undefined at this K, or differentiates through draws that have no derivative.
     """
-    ratio = _known_ratio(coefficients, num_samples)
     name = getattr(estimator, "__name__", str(estimator))
+    ratio = _known_ratio(name, coefficients, num_samples)
     if type(ratio) is float and ratio not in (0.0, 1.0):
         raise ValueError(f"{name}: a ratio known before any draw is 0.0 or 1.0, got {ratio}. Return an array instead.")
-    if ratio == 0.0:
+    if type(ratio) is float and ratio == 0:
         return fixed_draws
     if not guide.reparameterized:
         raise ValueError(
@@ -47,22 +60,64 @@ def linearization(guide: Guide, estimator: Estimator, coefficients: CoefficientF
     return path_equals_model if type(ratio) is float else path_scaled
 
 
-def _known_ratio(coefficients: CoefficientFn, num_samples: int) -> jax.ShapeDtypeStruct | float | None:
+def _known_ratio(name: str, coefficients: CoefficientFn, num_samples: int) -> jax.ShapeDtypeStruct | float | None:
     """The estimator's `ratio`, traced without computing: a float, the shape of an array, or None."""
     seen: list[jax.ShapeDtypeStruct | float | None] = []
 
     def probe(log_w: jax.Array) -> jax.Array:
         c = coefficients(log_w)
-        known = c.ratio is None or type(c.ratio) is float
-        seen.append(c.ratio if known else jax.ShapeDtypeStruct(jnp.shape(c.ratio), jnp.result_type(c.ratio)))
+        ratio = None if type(c.ratio) is float else c.ratio
+        for field, value in (("model", c.model), ("path", c.path), ("score", c.score), ("ratio", ratio)):
+            if value is not None and jnp.shape(value) != log_w.shape:
+                raise ValueError(
+                    f"{name}: {field} must be an array [K, ...] like log_w, got shape {jnp.shape(value)} for log_w of "
+                    f"shape {log_w.shape}. A ratio may also be None, or the Python float 0.0 or 1.0."
+                )
+        seen.append(c.ratio if ratio is None else jax.eval_shape(lambda: jnp.asarray(ratio)))
         return c.model
 
-    jax.eval_shape(probe, jax.ShapeDtypeStruct((num_samples, 1), jnp.result_type(float)))
+    jax.eval_shape(probe, jax.ShapeDtypeStruct((num_samples, 2), jnp.result_type(float)))
     return seen[0]
 
 
-def fixed_draws(model: Model, guide: Guide, params: Params, draws: Draws) -> tuple[jax.Array, Pull]:
+def fixed_draws(forward: Forward, c: Coefficients) -> Params:
     """path ≡ 0: nothing is differentiated through z, which may be discrete."""
+    theta_bar, _ = forward.to_model(c.model.T)
+    return Params(theta_bar, forward.to_guide(None, c.score.T))
+
+
+def path_equals_model(forward: Forward, c: Coefficients) -> Params:
+    """path ≡ model: one plain pull."""
+    theta_bar, z_bar = forward.to_model(c.model.T)
+    return Params(theta_bar, forward.to_guide(z_bar, c.score.T))
+
+
+def path_scaled(forward: Forward, c: Coefficients) -> Params:
+    """path = ratio × model: one pull with cotangent `model`, and the cotangent of z scaled by the ratio."""
+    theta_bar, z_bar = forward.to_model(c.model.T)
+    z_bar = jax.tree.map(lambda leaf: _over_event(jnp.asarray(c.ratio), leaf) * leaf, z_bar)
+    return Params(theta_bar, forward.to_guide(z_bar, c.score.T))
+
+
+def two_pulls(forward: Forward, c: Coefficients) -> Params:
+    """Nothing is known of path / model: one pull for θ and one for z."""
+    theta_bar, _ = forward.to_model(c.model.T)
+    _, z_bar = forward.to_model(jnp.asarray(c.path).T)
+    return Params(theta_bar, forward.to_guide(z_bar, c.score.T))
+
+
+def _over_event(per_draw: jax.Array, leaf: jax.Array) -> jax.Array:
+    """`[C, B]` coefficients, shaped to multiply a leaf `[B, C, ...]`."""
+    return per_draw.T.reshape(leaf.shape[:2] + (1,) * (leaf.ndim - 2)).astype(leaf.dtype)
+
+
+def forward_pass(forms: list[Form]) -> ForwardPass:
+    """Returns the forward pass that the given forms can share."""
+    return forward_fixed_draws if all(form is fixed_draws for form in forms) else forward_through_draws
+
+
+def forward_fixed_draws(model: Model, guide: Guide, params: Params, draws: Draws) -> Forward:
+    """The forward pass that holds every draw fixed."""
 
     def scored(phi: PyTree) -> tuple[jax.Array, PyTree]:
         z, log_q = sample_and_score(guide, phi, draws)
@@ -70,51 +125,16 @@ def fixed_draws(model: Model, guide: Guide, params: Params, draws: Draws) -> tup
 
     log_q, pull_score, z = jax.vjp(scored, params.phi, has_aux=True)
     log_p, pull_model = jax.vjp(lambda theta: model_log_joint(model, theta, draws.x, z), params.theta)
-
-    def pull(c: Coefficients) -> Params:
-        return Params(*pull_model(c.model.T), *pull_score(c.score.T))
-
-    return (log_p - log_q).T, pull
-
-
-def path_equals_model(model: Model, guide: Guide, params: Params, draws: Draws) -> tuple[jax.Array, Pull]:
-    """path ≡ model: one plain pull."""
-    log_w, pull_log_w, pull_draws = _differentiable(model, guide, params, draws)
-
-    def pull(c: Coefficients) -> Params:
-        theta_bar, z_bar = pull_log_w(c.model.T)
-        return Params(theta_bar, *pull_draws((z_bar, c.score.T)))
-
-    return log_w, pull
+    return Forward(
+        log_w=(log_p - log_q).T,
+        to_model=lambda ct: (*pull_model(ct.astype(log_p.dtype)), None),
+        to_guide=lambda _, ct: pull_score(ct.astype(log_q.dtype))[0],
+    )
 
 
-def path_scaled(model: Model, guide: Guide, params: Params, draws: Draws) -> tuple[jax.Array, Pull]:
-    """path = ratio × model: one pull with cotangent `model`, and the cotangent of z scaled by the ratio."""
-    log_w, pull_log_w, pull_draws = _differentiable(model, guide, params, draws)
-
-    def pull(c: Coefficients) -> Params:
-        theta_bar, z_bar = pull_log_w(c.model.T)
-        z_bar = jax.tree.map(lambda leaf: _over_event(c.ratio, leaf) * leaf, z_bar)
-        return Params(theta_bar, *pull_draws((z_bar, c.score.T)))
-
-    return log_w, pull
-
-
-def two_pulls(model: Model, guide: Guide, params: Params, draws: Draws) -> tuple[jax.Array, Pull]:
-    """Nothing is known of path / model: one pull for θ and one for z."""
-    log_w, pull_log_w, pull_draws = _differentiable(model, guide, params, draws)
-
-    def pull(c: Coefficients) -> Params:
-        theta_bar, _ = pull_log_w(c.model.T)
-        _, z_bar = pull_log_w(c.path.T)
-        return Params(theta_bar, *pull_draws((z_bar, c.score.T)))
-
-    return log_w, pull
-
-
-def _differentiable(model: Model, guide: Guide, params: Params, draws: Draws):
-    """log w `[C, B]`; its pullback to (θ, z) with φ held fixed; the pullback to φ of (z, log q with z held fixed)."""
-    (z, _), pull_draws = jax.vjp(lambda phi: sample_and_score(guide, phi, draws), params.phi)
+def forward_through_draws(model: Model, guide: Guide, params: Params, draws: Draws) -> Forward:
+    """The forward pass that can be differentiated through z = z(φ, ε)."""
+    (z, log_q), pull_draws = jax.vjp(lambda phi: sample_and_score(guide, phi, draws), params.phi)
     # Scored again with φ held fixed, at the draw itself: the compiler merges the two passes through the encoder.
     fixed_phi = jax.lax.stop_gradient(params.phi)
 
@@ -122,9 +142,9 @@ def _differentiable(model: Model, guide: Guide, params: Params, draws: Draws):
         return model_log_joint(model, theta, draws.x, z) - guide_log_prob(guide, fixed_phi, draws.x, z)
 
     log_w, pull_log_w = jax.vjp(log_w_of, params.theta, z)
-    return log_w.T, pull_log_w, pull_draws
 
+    def to_guide(z_bar: PyTree, score: jax.Array) -> PyTree:
+        z_bar = jax.tree.map(jnp.zeros_like, z) if z_bar is None else z_bar
+        return pull_draws((z_bar, score.astype(log_q.dtype)))[0]
 
-def _over_event(per_draw: jax.Array | float | None, leaf: jax.Array) -> jax.Array:
-    """`[C, B]` coefficients, shaped to multiply a leaf `[B, C, ...]`."""
-    return jnp.asarray(per_draw).T.reshape(leaf.shape[:2] + (1,) * (leaf.ndim - 2)).astype(leaf.dtype)
+    return Forward(log_w.T, pull_log_w, to_guide)

@@ -65,8 +65,7 @@ class Coefficients(NamedTuple):
 
     Attributes:
       model: `[K, ...]` weights of the model's gradients.
-      path: `[K, ...]` weights of the gradients through the draws. An estimator always gives them; what `ratio` says
-        already is dropped (None) on the way to the pullback.
+      path: `[K, ...]` weights of the gradients through the draws.
       score: `[K, ...]` weights of the guide's scores.
       ratio: `[K, ...]` with path = ratio × model, where a bounded closed form is known; it buys one backward pass
         instead of two. A Python float says it before any draw: 1.0 for path ≡ model, 0.0 for no path at all, which is
@@ -74,7 +73,7 @@ class Coefficients(NamedTuple):
     """
 
     model: jax.Array
-    path: jax.Array | None
+    path: jax.Array
     score: jax.Array
     ratio: jax.Array | float | None = None
 

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import errno
+import importlib
 import json
 import os
 import re
@@ -342,6 +343,18 @@ def figure(rows):
 if __name__ == "__main__":
     cli.main(run, figure, Config(), quick=Config())
 '''
+
+
+def test_the_experiment_in_the_readme_runs(tmp_path, monkeypatch):
+    readme = (Path(cli.__file__).parent / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "gap_rate.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("gap_rate")
+    config = module.Config()
+    folder = cli.main(module.run, module.figure, config, quick=config, argv=["--out", str(tmp_path)])
+    assert folder.parent == tmp_path / "gap_rate"
+    assert pd.read_csv(folder / "rows.csv")["K"].tolist() == list(config.num_samples)
 
 
 def test_as_a_process_without_a_terminal(tmp_path):

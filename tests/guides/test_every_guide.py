@@ -170,7 +170,7 @@ def test_data_of_any_dtype_give_the_same_distribution(name, dtype):
     ("make", "error", "message"),
     [
         (lambda: guides.mean_field(0), ValueError, "dim must be .*got 0"),
-        (lambda: guides.full_rank(1.5), TypeError, "dim must be .*got 1.5"),
+        (lambda: guides.full_rank("3"), TypeError, "dim must be .*got '3'"),  # pyright: ignore[reportArgumentType]
         (lambda: guides.affine(2, -1, variance=1.0), ValueError, "latent_dim must be .*got -1"),
         (lambda: guides.categorical(0), ValueError, "num_categories must be .*got 0"),
         (lambda: guides.gaussian_encoder(4, 2, hidden=(0,)), ValueError, "hidden must be .*got 0"),

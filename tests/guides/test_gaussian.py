@@ -11,9 +11,12 @@ from vi_jax import guides
 pytestmark = pytest.mark.usefixtures("x64")
 KEY = jax.random.key(0)
 NO_DATA = np.zeros(1)
-FULL_RANK = guides.FullRank(
-    loc=np.array([1.0, 2.0, 3.0]), log_scale=np.array([0.1, -0.2, 0.3]), lower=np.array([4.0, 5.0, 6.0])
-)
+
+
+def full_rank_parameters():
+    return guides.FullRank(
+        loc=jnp.array([1.0, 2, 3, 4]), log_scale=jnp.array([0.1, -0.2, 0.3, 0]), lower=jnp.array([4.0, 5, 6, 7, 8, 9])
+    )
 
 
 def moments(guide, phi, x=NO_DATA):
@@ -33,24 +36,25 @@ def test_initial_guide_is_centred_with_the_given_standard_deviation(make):
 
 
 def test_mean_field_reads_its_parameters():
-    phi = guides.MeanField(loc=np.array([1.0, -2]), log_scale=np.array([0.5, -1]))
+    phi = guides.MeanField(loc=jnp.array([1.0, -2]), log_scale=jnp.array([0.5, -1]))
     mean, covariance = moments(guides.mean_field(2), phi)
     np.testing.assert_allclose(mean, [1, -2])
     np.testing.assert_allclose(covariance, np.diag(np.exp([1, -2])), rtol=1e-12)
 
 
 def test_full_rank_fills_its_factor_row_by_row():
-    factor = np.array([[np.exp(0.1), 0, 0], [4, np.exp(-0.2), 0], [5, 6, np.exp(0.3)]])
-    mean, covariance = moments(guides.full_rank(3), FULL_RANK)
-    np.testing.assert_allclose(mean, [1, 2, 3])
+    diagonal = np.diag(np.exp([0.1, -0.2, 0.3, 0]))
+    factor = np.array([[0, 0, 0, 0], [4, 0, 0, 0], [5, 6, 0, 0], [7, 8, 9, 0]]) + diagonal
+    mean, covariance = moments(guides.full_rank(4), full_rank_parameters())
+    np.testing.assert_allclose(mean, [1, 2, 3, 4])
     np.testing.assert_allclose(covariance, factor @ factor.T, rtol=1e-12)
 
 
 def test_full_rank_has_no_idle_parameter():
-    z = np.array([0.3, -0.7, 0.2])
-    log_prob = lambda phi: guides.full_rank(3).distribution(phi, NO_DATA).log_prob(z)  # noqa: E731
-    gradient = jax.device_get(jax.jit(jax.grad(log_prob))(FULL_RANK))
-    assert sum(leaf.size for leaf in gradient) == 3 * (3 + 3) // 2
+    z = np.array([0.3, -0.7, 0.2, 1.1])
+    log_prob = lambda phi: guides.full_rank(4).distribution(phi, NO_DATA).log_prob(z)  # noqa: E731
+    gradient = jax.device_get(jax.jit(jax.grad(log_prob))(full_rank_parameters()))
+    assert sum(leaf.size for leaf in gradient) == 4 * (4 + 3) // 2
     assert all(np.all(leaf != 0) for leaf in gradient)
 
 
@@ -61,7 +65,7 @@ def test_full_rank_in_one_dimension_is_mean_field():
 
 
 def test_affine_moves_the_mean_only():
-    phi = guides.Affine(A=np.array([[1.0, 2], [3, 4], [5, 6]]), b=np.array([0.5, 0.0, -0.5]))
+    phi = guides.Affine(A=jnp.array([[1.0, 2], [3, 4], [5, 6]]), b=jnp.array([0.5, 0.0, -0.5]))
     mean, covariance = moments(guides.affine(2, 3, variance=2 / 3), phi, np.array([1, -1]))
     np.testing.assert_allclose(mean, [-0.5, -1, -1.5])
     np.testing.assert_allclose(covariance, 2 / 3 * np.eye(3), rtol=1e-12)

@@ -48,6 +48,8 @@ def test_evidence_and_posterior_are_the_stated_gaussians():
 
 def test_prior_and_likelihood_make_the_joint():
     model, (mu, _, z, x) = models.linear_gaussian(4).model, problem(4)
+    assert model.prior
+    assert model.likelihood
     product = model.prior(mu).log_prob(z) + model.likelihood(mu, z).log_prob(x)
     np.testing.assert_allclose(model.log_joint(mu, x, z), product, rtol=1e-12)
 
@@ -92,6 +94,7 @@ def test_the_optimum_is_stationary_best_and_misses_the_evidence_by_the_known_gap
 
 def test_ancestral_samples_have_the_models_moments():
     exact, mu, num_draws = models.linear_gaussian(2), jnp.array([1.0, -2.0]), 20_000
+    assert exact.model.sample
     x, z = jax.jit(jax.vmap(exact.model.sample, in_axes=(0, None)))(jax.random.split(KEY, num_draws), mu)
     features = np.stack([z - mu, x - mu, (z - mu) ** 2 - 1, (x - mu) ** 2 - 2, (x - mu) * (z - mu) - 1])
     error, standard_error = features.mean(1), features.std(1) / np.sqrt(num_draws)

@@ -63,7 +63,9 @@ def test_joint_is_prior_times_likelihood():
     rng = np.random.default_rng(0)
     model = models.bernoulli_decoder(3, 5, hidden=(7,), mean=rng.uniform(size=5))
     theta, z, x = somewhere(model), jnp.asarray(rng.normal(size=3)), jnp.array([0.0, 1, 1, 0, 1])
-    product = jax.jit(lambda theta: model.prior(theta).log_prob(z) + model.likelihood(theta, z).log_prob(x))(theta)
+    assert model.prior
+    assert model.likelihood
+    product = model.prior(theta).log_prob(z) + model.likelihood(theta, z).log_prob(x)
     np.testing.assert_allclose(jax.jit(model.log_joint)(theta, x, z), product, rtol=1e-12)
 
 
@@ -125,6 +127,7 @@ def test_samples_have_the_models_pixel_means():
     mean, num_draws = np.array([0.2, 0.5, 0.9]), 10_000
     model = models.bernoulli_decoder(2, 3, hidden=())
     theta = {"logits": {"kernel": np.zeros((2, 3)), "bias": np.log(mean / (1 - mean))}}
+    assert model.sample
     x, z = jax.jit(jax.vmap(model.sample, in_axes=(0, None)))(jax.random.split(KEY, num_draws), theta)
     assert set(np.unique(x)) == {0.0, 1.0}
     assert np.all(np.abs(x.mean(0) - mean) < 4 * np.sqrt(mean * (1 - mean) / num_draws))
@@ -135,6 +138,7 @@ def test_samples_have_the_models_pixel_means():
 def test_sampled_pixels_depend_on_the_sampled_latent():
     model = models.bernoulli_decoder(1, 1, hidden=())
     theta = {"logits": {"kernel": np.array([[1e6]]), "bias": np.zeros(1)}}
+    assert model.sample
     x, z = jax.jit(jax.vmap(model.sample, in_axes=(0, None)))(jax.random.split(KEY, 100), theta)
     np.testing.assert_array_equal(x, z > 0)
 
@@ -158,6 +162,7 @@ def test_parameters_and_density_keep_single_precision():
         model = models.bernoulli_decoder(2, 4, hidden=(3,))
         theta = jax.eval_shape(model.init, KEY)
         value = jax.eval_shape(model.log_joint, theta, jnp.ones(4), jnp.zeros(2))
+        assert model.sample
         x, z = jax.eval_shape(model.sample, KEY, theta)
     assert {leaf.dtype for leaf in jax.tree.leaves((theta, value, x, z))} == {jnp.dtype(jnp.float32)}
 

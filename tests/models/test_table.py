@@ -94,13 +94,15 @@ def test_normalized_table_is_a_distribution_in_proportion_to_the_cells_at_every_
 
 
 def test_prior_and_likelihood_make_the_joint():
-    exact = models.normalized_table(CELLS)
-    theta = exact.model.init(KEY)
+    model = models.normalized_table(CELLS).model
+    theta = model.init(KEY)
 
     @jax.jit
     def product_and_joint(x, z):
-        product = exact.model.prior(theta).log_prob(z) + exact.model.likelihood(theta, z).log_prob(x)
-        return product, exact.model.log_joint(theta, x, z)
+        assert model.prior
+        assert model.likelihood
+        product = model.prior(theta).log_prob(z) + model.likelihood(theta, z).log_prob(x)
+        return product, model.log_joint(theta, x, z)
 
     for x, z in itertools.product(range(3), range(8)):
         np.testing.assert_allclose(*product_and_joint(x, z), rtol=1e-12)
@@ -108,6 +110,7 @@ def test_prior_and_likelihood_make_the_joint():
 
 def test_samples_follow_the_cells():
     exact, num_draws = models.normalized_table(CELLS), 20_000
+    assert exact.model.sample
     draw = jax.jit(jax.vmap(exact.model.sample, in_axes=(0, None)))
     x, z = draw(jax.random.split(KEY, num_draws), exact.model.init(KEY))
     counts = np.zeros(CELLS.shape)

@@ -1,4 +1,4 @@
-"""Handwritten digits of 8×8 pixels, as scikit-learn ships them: no download, real data in a tenth of a second."""
+"""Handwritten digits of 8×8 pixels, as scikit-learn ships them: real data without a download."""
 
 import hashlib
 from typing import NamedTuple

@@ -19,7 +19,8 @@ class Evidence(NamedTuple):
     """An estimate of log p(x) for each datum of a batch, from K draws of the guide.
 
     Attributes:
-      log_evidence: `[B]` log (1/K) Σ_k w_k, in nats: IWAE_K, so its mean lies below log p(x), by about half its variance.
+      log_evidence: `[B]` log (1/K) Σ_k w_k, in nats: IWAE_K, so its mean lies below log p(x), by about half its
+        variance.
       standard_error: `[B]` nats, by the delta method: the standard error of mean w over mean w. It trusts the draws
         that were made, and is too small where the guide has not met the posterior's mass. Infinite at K = 1.
       effective_sample_size: `[B]` (Σ_k w_k)² / Σ_k w_k², between 0 and K; 0 where every weight is zero.

@@ -56,14 +56,15 @@ def signal_to_noise(moments: Moments) -> Estimate:
         value = √( max(0, ‖ḡ‖² − tr Cov / n) / tr Cov ),   E ‖ḡ‖² = ‖E g‖² + tr Cov / n
 
     The interval is built for y = √n ‖ḡ‖ / √tr Cov, whose error has nearly the same size at every SNR, zero included.
-    Let û = ḡ/‖ḡ‖, s the jackknife standard error of √n ⟨ḡ, û⟩ / √tr Cov with û held fixed, and
-    s₀² = ûᵀ Cov û / tr Cov ≤ 1, the part of s² that is due to ḡ. Then E y² = 1 + n SNR² and Var y ≈ s₀² together give
-    E y ≈ √(n SNR² + 1 − s₀²), and
+    Let û = ḡ/‖ḡ‖ and s the jackknife standard error of √n ⟨ḡ, û⟩ / √tr Cov with û held fixed. The part of s² that is
+    due to ḡ is κ = ûᵀ Cov û / tr Cov ≤ 1. Where y is near 1, û is itself noise, and the noise along its own direction
+    has on average the share τ = tr Cov² / (tr Cov)² of all variance; so κ' = max(κ, τ / max(1, y²)) replaces κ, in s²
+    too. Then E y² = 1 + n SNR² and Var y ≈ κ' give E y ≈ √(n SNR² + 1 − κ'), and
 
-        n SNR² between (y − t s)₊² − 1 + s₀²  and  (y + t s)² − 1 + s₀²,   each at least 0.
+        n SNR² lies between (y − t s)₊² − 1 + κ'  and  (y + t s)² − 1 + κ',   each at least 0.
 
-    With one coordinate √n SNR lies between |z| − t s and |z| + t s. An SNR that the draws do not resolve has `low` = 0
-    exactly, and `high` then says how large it could be.
+    With one Gaussian coordinate √n SNR lies between |z| − t s and |z| + t s. An SNR that the draws do not resolve has
+    `low` = 0 exactly, and `high` then says how large it could be.
 
     Args:
       moments: grouped, any pytree as the block. Zero variance: infinite, or NaN if the mean is zero too (0/0).
@@ -75,11 +76,10 @@ def signal_to_noise(moments: Moments) -> Estimate:
     n, norm = block.count.sum(), jnp.sqrt(block.square_norm)
     along = jnp.where(norm > 0, block.along_without / norm, 0.0)
     y, y_without = (jnp.sqrt(n / v) * a for v, a in ((block.variance, norm), (block.variance_without, along)))
-    noise_of_mean = n * jackknife.standard_error(norm, along, block.count) ** 2 / block.variance
-    # A mean of exactly zero has no direction: the widest case, all variance along one, stands in.
-    share = jnp.where(norm > 0, jnp.minimum(noise_of_mean, 1.0), 1.0)
-    error = jnp.where(norm > 0, jackknife.standard_error(y, y_without, block.count), 1.0)
-    reach = jackknife.quantile(block.count) * error
+    noise_along = n * jackknife.standard_error(norm, along, block.count) ** 2 / block.variance
+    share = jnp.minimum(1.0, jnp.maximum(noise_along, block.concentration / jnp.maximum(1.0, y**2)))
+    squared_error = jackknife.standard_error(y, y_without, block.count) ** 2 + jnp.maximum(0.0, share - noise_along)
+    reach = jackknife.quantile(block.count) * jnp.sqrt(squared_error)
     low = jnp.maximum(y - reach, 0.0) ** 2 - 1.0 + share
     # y below its mean at SNR 0 is chance: it does not make the upper end stricter.
     high = (jnp.maximum(y, jnp.sqrt(1.0 - share)) + reach) ** 2 - 1.0 + share
@@ -127,6 +127,7 @@ class _Block(NamedTuple):
       along_without: `[G]`, ⟨ḡ, mean without g⟩.
       variance: tr Cov.
       variance_without: `[G]`.
+      concentration: tr Cov² / (tr Cov)², 1 if all noise is in one direction and 1/P if it is in all alike.
     """
 
     count: jax.Array
@@ -134,6 +135,7 @@ class _Block(NamedTuple):
     along_without: jax.Array
     variance: jax.Array
     variance_without: jax.Array
+    concentration: jax.Array
 
 
 def _summarize(moments: Moments) -> _Block:
@@ -149,7 +151,23 @@ def _summarize(moments: Moments) -> _Block:
     square_norm = sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(whole.mean)), start=jnp.zeros(()))
     along_without = square_norm - along * count / rest
     total, without = scatter.sum() / (count.sum() - 1.0), scatter_without / (rest - 1.0)
-    return _Block(count, square_norm, along_without, total, without)
+    return _Block(count, square_norm, along_without, total, without, _concentration(deviation, count, total))
+
+
+def _concentration(deviation: PyTree, count: jax.Array, total: jax.Array) -> jax.Array:
+    """Estimates tr Cov² / (tr Cov)² by the inner products of the groups' means d_g with each other.
+
+        E n_g n_h ⟨d_g, d_h⟩² = tr Cov²,   g ≠ h
+
+    Deviations from the common mean are not independent: for G equal groups √(n_g n_h) ⟨d_g, d_h⟩ has mean −tr Cov / G
+    and variance ((1 − 1/G)² + 1/G²) tr Cov², which is corrected for.
+    """
+    none = jnp.zeros((count.size, count.size))
+    flat = [leaf.reshape(count.size, -1) * jnp.sqrt(count)[:, None] for leaf in jax.tree.leaves(deviation)]
+    gram = sum((jnp.matmul(leaf, leaf.T, precision="highest") for leaf in flat), start=none)
+    share = 1.0 / count.size
+    squares = jnp.where(jnp.eye(count.size, dtype=bool), 0.0, (gram / total + share) ** 2)
+    return squares.sum() / (count.size * (count.size - 1)) / ((1.0 - share) ** 2 + share**2)
 
 
 def _sum(grouped: PyTree, count: jax.Array) -> jax.Array:

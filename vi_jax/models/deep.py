@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from vi_jax import checks
 from vi_jax.shapes import check_shape
@@ -107,10 +107,10 @@ def bernoulli_log_prob(logits: jax.Array, x: jax.Array) -> jax.Array:
     that is never positive, so nothing overflows and both tails are exact. It costs fewer operations than `softplus`,
     which also looks for NaN.
 
-    The derivative is given, x − sigmoid(l), because automatic differentiation of max and |·| stores several arrays of
-    the size of all pixels of all draws where the logits suffice: measured on a 784-pixel decoder, half the memory and
-    1.4 times the speed of a whole gradient. It is smooth, so at l = 0 it is x − ½ with no convention about kinks, and
-    derivatives of every order and in both modes exist.
+    The derivative is given, x − sigmoid(l), because automatic differentiation of max and |·| keeps several arrays of
+    the size of all pixels of all draws where the logits suffice: for the gradient of a 50-200-784 decoder, 20 data and
+    50 draws on two CPU cores, half the memory and 1.4 times the speed. It is smooth, so at l = 0 it is x − ½ with no
+    convention about kinks, and derivatives of every order and in both modes exist.
 
     Args:
       logits: l, any shape.

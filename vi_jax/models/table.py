@@ -12,7 +12,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from vi_jax.models.exact import ExactModel
 from vi_jax.types import Model
@@ -143,7 +143,7 @@ def _log_sum(log_cells: jax.Array) -> jax.Array:
     return jnp.where(empty, -jnp.inf, jax.nn.logsumexp(jnp.where(empty, 0.0, log_cells), axis=0))
 
 
-def _index(name: str, value: ArrayLike) -> jax.Array:
+def _index(name: str, value: jax.Array | int) -> jax.Array:
     index = jnp.asarray(value)
     if not jnp.issubdtype(index.dtype, jnp.integer):
         raise TypeError(f"{name} must be an integer index into the table, got dtype {index.dtype}; cast it to int.")
