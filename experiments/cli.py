@@ -109,9 +109,9 @@ def collect(run: Run[ConfigT], config: ConfigT) -> pd.DataFrame:
 
 
 def experiment_name(module: Any) -> str:
-    """Returns the module's last name, also where it runs as `python -m experiments.<name>`."""
+    """Returns the last name of the module, or of the package, that runs as `python -m experiments.<name>`."""
     spec = getattr(module, "__spec__", None)
-    return spec.name.rpartition(".")[2] if spec else Path(module.__file__).stem
+    return spec.name.removesuffix(".__main__").rpartition(".")[2] if spec else Path(module.__file__).stem
 
 
 def check_configs(config: Any, quick: Any) -> None:

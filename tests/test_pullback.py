@@ -1,4 +1,8 @@
-"""The pullback, against plain `jax.grad` of a surrogate on the same draws: θ̄ and φ̄ for every row of the tables."""
+"""The pullback, against plain `jax.grad` of a surrogate on the same draws.
+
+The coefficients of every row of the tables are compared with the same surrogates in estimators/test_definition.py; here
+come all estimators under one bound, and all bounds under one estimator of each form.
+"""
 
 import functools
 from collections.abc import Iterator
@@ -16,6 +20,8 @@ from vi_jax.estimators import estimator
 
 NUM_SAMPLES = 3
 KEY = jax.random.key(0)
+PAIRS = [("iwae", name) for name in ESTIMATORS] + [("elbo", "leave_one_out"), ("user's blend", "vimco")]
+PAIRS += [(bound, "doubly_reparameterized") for bound in BOUNDS if bound != "iwae"]
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +33,7 @@ def _eager_x64() -> Iterator[None]:
 
 @functools.cache
 def all_at_once() -> tuple[jax.Array, dict[str, vi.Params]]:
-    rows = {f"{b}-{e}": (BOUNDS[b].bound, ESTIMATORS[e].estimator) for b in BOUNDS for e in ESTIMATORS}
+    rows = {f"{b}-{e}": (BOUNDS[b].bound, ESTIMATORS[e].estimator) for b, e in PAIRS}
     objective = vi.shared_gradients(problems.CURVED, problems.AMORTIZED, rows, num_samples=NUM_SAMPLES)
     return objective(KEY, problems.curved_params(), problems.curved_data())
 
@@ -49,8 +55,7 @@ def assert_trees_agree(actual, expected, rtol: float = 1e-9, atol: float = 1e-10
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=rtol, atol=atol), actual, expected)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize(("bound", "name"), PAIRS)
 def test_gradient_is_that_of_the_surrogate_on_the_same_draws(bound, name):
     params = problems.curved_params()
     expected = reference_gradient(ESTIMATORS[name].surrogate, BOUNDS[bound].naive, reference_problems(), params)
@@ -136,7 +141,7 @@ def test_a_bound_with_a_kink(name):
 
 
 def _steep_log_joint(theta, x, z):
-    return 500.0 * jnp.sum(jnp.sin(7 * z + theta["mu"])) + problems.CURVED.log_joint(theta, x, z)
+    return 5000.0 * jnp.sum(jnp.sin(7 * z + theta["mu"])) + problems.CURVED.log_joint(theta, x, z)
 
 
 STEEP = problems.CURVED._replace(log_joint=_steep_log_joint)
@@ -144,22 +149,19 @@ STEEP = problems.CURVED._replace(log_joint=_steep_log_joint)
 
 @pytest.mark.parametrize("name", [*ESTIMATORS, *OWN])
 def test_weights_that_underflow(name):
-    """Gaps of hundreds of nats, where path / model would be 0/0. float32, in which most weights are exactly zero."""
-    row = (ESTIMATORS | OWN)[name]
-    with jax.enable_x64(False):
-        params, x = problems.curved_params(), problems.curved_data()
-        log_w = vi.log_weights(KEY, STEEP, problems.AMORTIZED, params, x, num_samples=NUM_SAMPLES)
-        assert np.all(np.diff(np.sort(log_w, axis=0), axis=0) > 90)
-        _, gradient = own_objective(STEEP, problems.AMORTIZED, row)(KEY, params, x)
-        batch = [problem_of(STEEP, problems.AMORTIZED, jax.random.fold_in(KEY, b), x[b], NUM_SAMPLES) for b in range(2)]
-        expected = reference_gradient(row.surrogate, BOUNDS["iwae"].naive, batch, params)
-        scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))
-        assert_trees_agree(gradient, expected, rtol=1e-4, atol=1e-4 * scale)
+    """Gaps of a thousand nats, where all weights but one are exactly zero and path / model would be 0/0."""
+    row, params, x = (ESTIMATORS | OWN)[name], problems.curved_params(), problems.curved_data()
+    batch = reference_problems(STEEP)
+    for p in batch:
+        z = p.draw(params.phi)
+        assert np.all(np.diff(np.sort(p.log_p(params.theta, z) - p.log_q(params.phi, z))) > 1000)
+    _, gradient = own_objective(STEEP, problems.AMORTIZED, row)(KEY, params, x)
+    expected = reference_gradient(row.surrogate, BOUNDS["iwae"].naive, batch, params)
+    largest_entry = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))
+    assert_trees_agree(gradient, expected, atol=1e-12 * largest_entry)
 
 
-@pytest.mark.parametrize(
-    "name", ["pathwise", "doubly_reparameterized", "reparameterized pathwise", "vimco", "wake_phi"]
-)
+@pytest.mark.parametrize("name", ["doubly_reparameterized", "reparameterized pathwise", "vimco"])
 def test_latents_may_be_trees(name):
     params, x = problems.tree_params(), problems.tree_data()
     _, gradient = own_objective(problems.TREE, problems.PAIRED, ESTIMATORS[name])(KEY, params, x)

@@ -107,7 +107,7 @@ def regression(config: Config, num_samples: int) -> Case:
     for name, estimator in (("pathwise", vi.estimators.pathwise), ("STL", vi.estimators.sticking_the_landing)):
         objective = vi.value_and_grad(model, guide, vi.bounds.elbo, estimator, num_samples=num_samples)
         programs.append(Program(name, fitting(objective, config.num_steps), arguments))
-    return Case("W1 regression, step", num_samples, 1, config.num_steps, tuple(programs))
+    return Case("W1 fit step", num_samples, 1, config.num_steps, tuple(programs))
 
 
 def fitting(objective: vi.Objective, num_steps: int) -> Callable[..., Any]:
@@ -153,8 +153,8 @@ def autoencoder(config: Config, num_samples: int) -> Case:
     programs += [Program(name, make(estimator), arguments) for name, estimator in ESTIMATORS.items()]
     if num_samples > config.chunk_size:
         chunked = make(vi.estimators.pathwise, chunk_size=config.chunk_size)
-        programs.append(Program(f"pathwise, chunk {config.chunk_size}", chunked, arguments, math.nan))
-    return Case("W2 IWAE, gradient", num_samples, config.batch_size, 1, tuple(programs))
+        programs.append(Program(f"chunk {config.chunk_size}", chunked, arguments, math.nan))
+    return Case("W2 gradient", num_samples, config.batch_size, 1, tuple(programs))
 
 
 def evidence(config: Config) -> Case:
@@ -171,7 +171,7 @@ def evidence(config: Config) -> Case:
         Program(REFERENCE, naive, arguments, max_runs=0),
         Program("log_evidence", streamed, arguments, math.nan, config.num_evidence_runs),
     )
-    return Case("W3 log-evidence", num_samples, config.evidence_batch_size, 1, programs)
+    return Case("W3 evidence", num_samples, config.evidence_batch_size, 1, programs)
 
 
 def networks() -> tuple[vi.Model, vi.Guide]:

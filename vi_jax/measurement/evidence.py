@@ -78,19 +78,19 @@ def _log_evidence(densities, num_samples: int, chunk_size: int, key: jax.Array, 
     model, guide = Model(*densities[:2]), Guide(*densities[2:])
     check_problem(model, guide, params, x)
 
-    def add_chunk(sums: tuple[jax.Array, jax.Array], start: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
-        indices = start + jnp.arange(chunk_size)
+    def add_chunk(chunk: jax.Array, sums: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        indices = chunk * chunk_size + jnp.arange(chunk_size)
         log_w = log_weights_of(model, guide, params, batch_draws(key, x, indices))
         log_w = jnp.where((indices < num_samples)[:, None], log_w, -jnp.inf)
         first, second = sums
         return (
             jnp.logaddexp(first, jax.nn.logsumexp(log_w, axis=0)),
             jnp.logaddexp(second, jax.nn.logsumexp(2 * log_w, axis=0)),
-        ), None
+        )
 
     log_w = jax.eval_shape(lambda: log_weights_of(model, guide, params, batch_draws(key, x, jnp.arange(1))))
     nothing = jnp.full(log_w.shape[1:], -jnp.inf, log_w.dtype)
-    (first, second), _ = jax.lax.scan(add_chunk, (nothing, nothing), jnp.arange(0, num_samples, chunk_size))
+    first, second = jax.lax.fori_loop(0, -(-num_samples // chunk_size), add_chunk, (nothing, nothing))
     return _evidence(first, second, num_samples)
 
 
