@@ -31,7 +31,7 @@ esac
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format bench experiments constraints python clean
+.PHONY: help venv run test check format figures bench experiments constraints python clean
 # One target at a time under `make -j` too: targets share the environment, and a timing must not share the machine.
 .NOTPARALLEL:
 
@@ -63,7 +63,7 @@ run: venv ## train on the digits, sweep the number of samples K, print the table
 	@$(RUN) -m experiments.sample_sweep $(ARGS)
 
 test: venv ## run the tests
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
 
 check: venv ## lint, formatting, types
 	@$(RUN) -m ruff check .
@@ -73,6 +73,10 @@ check: venv ## lint, formatting, types
 format: venv ## format the code and fix what the linter can
 	@$(RUN) -m ruff check --fix-only --quiet .
 	@$(RUN) -m ruff format .
+
+figures: venv ## make run, and keep its figure in docs/figures, where the README shows it
+	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && $(RUN) -m experiments.sample_sweep --out "$$out" $(ARGS) && \
+	mkdir -p docs/figures && cp "$$out"/sample_sweep/*/figure.png docs/figures/sample_sweep.png
 
 bench: venv ## time the gradients on this machine's device
 	@$(RUN) -m experiments.bench $(ARGS)

@@ -106,7 +106,7 @@ def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]
     # Each timing is a program of its own to compile, so not at every K.
     ks = sorted(config.num_samples)
     timed = [ks[-1], ks[0], ks[len(ks) // 2]][: config.num_timed]
-    sweep = track(config.num_samples, "sweep", label=lambda k: f"K = {k}", cost=lambda k: k + 20)
+    sweep = track(config.num_samples, "sweep", label=lambda k: f"K = {k}", cost=lambda k: k + 400)
     for num_samples in sweep:
         objectives = {name: pair for name, pair in OBJECTIVES.items() if num_samples > 1 or name not in NEEDS_TWO}
         measure = measurement(config, model, guide, objectives, num_samples)

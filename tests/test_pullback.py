@@ -141,7 +141,7 @@ def test_a_bound_with_a_kink(name):
 
 
 def _steep_log_joint(theta, x, z):
-    return 5000.0 * jnp.sum(jnp.sin(7 * z + theta["mu"])) + problems.CURVED.log_joint(theta, x, z)
+    return 10_000.0 * jnp.sum(jnp.sin(7 * z + theta["mu"])) + problems.CURVED.log_joint(theta, x, z)
 
 
 STEEP = problems.CURVED._replace(log_joint=_steep_log_joint)

@@ -103,7 +103,9 @@ def regression(config: Config, num_samples: int) -> Case:
     key = jax.random.key(config.seed)
     arguments = (key, vi.Params((), guide.init(key)), (features[None], labels[None]))
     sizes = {"num_samples": num_samples, "num_steps": config.num_steps}
-    programs = [Program(REFERENCE, functools.partial(references.fit_regression, optimizer=OPTIMIZER, **sizes), arguments)]
+    programs = [
+        Program(REFERENCE, functools.partial(references.fit_regression, optimizer=OPTIMIZER, **sizes), arguments)
+    ]
     for name, estimator in (("pathwise", vi.estimators.pathwise), ("STL", vi.estimators.sticking_the_landing)):
         objective = vi.value_and_grad(model, guide, vi.bounds.elbo, estimator, num_samples=num_samples)
         programs.append(Program(name, fitting(objective, config.num_steps), arguments))
@@ -127,7 +129,7 @@ def logistic_regression() -> vi.Model:
 
 
 def tumours() -> tuple[jax.Array, jax.Array]:
-    """Returns the features `[569, 31]` of scikit-learn's breast cancer data, standardised, 1 last; and labels `[569]`."""
+    """Returns the features `[569, 31]` of scikit-learn's breast cancer data, standardised, then 1; labels `[569]`."""
     from sklearn.datasets import load_breast_cancer
 
     features, labels = load_breast_cancer(return_X_y=True)

@@ -79,7 +79,12 @@ def seconds_of_one_run(program: Program, compiled: Compiled) -> float:
 
 
 def row(
-    case: Case, program: Program, reference: Compiled, compiled: Compiled, reference_seconds: np.ndarray, seconds: np.ndarray
+    case: Case,
+    program: Program,
+    reference: Compiled,
+    compiled: Compiled,
+    reference_seconds: np.ndarray,
+    seconds: np.ndarray,
 ) -> dict[str, Any]:
     """Returns what is known of one program. NaN stands where nothing was run or counted."""
     quartiles = dict(zip(("_q1", "", "_q3"), 1000 * three_quartiles(seconds) / case.num_steps, strict=True))
@@ -97,9 +102,8 @@ def row(
         **median_ratio(seconds, reference_seconds),
         "draws_per_second": 1000 * draws / quartiles[""],
         "flops": compiled.flops,
-        "flops_ratio": compiled.flops / reference.flops,
+        "flops_ratio": compiled.flops / reference.flops if reference.flops > 0 else math.nan,
         "temporary_bytes": compiled.temporary_bytes,
-        "temporary_ratio": compiled.temporary_bytes / reference.temporary_bytes,
     }
 
 

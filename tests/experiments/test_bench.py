@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import vi_jax as vi
@@ -14,57 +15,71 @@ from experiments import cli, progress, style
 from experiments.bench import __main__ as bench
 from experiments.bench import cases, references, run
 
-TINY = cases.Config(
-    num_steps=3,
-    regression_samples=(2,),
-    image_samples=(),
-    evidence_samples=6,
-    evidence_batch_size=2,
-    num_runs=4,
-    num_evidence_runs=2,
+TINY = cases.Config(num_steps=3, regression_samples=(2,), image_samples=(), evidence_samples=6, evidence_batch_size=2)
+
+
+def square(x):
+    return x @ x
+
+
+def square_in_a_loop(x):
+    return jax.lax.fori_loop(0, 50, lambda _, y: x @ y, x)
+
+
+X = (jnp.ones((16, 16)),)
+TOY = cases.Case(
+    "toy",
+    num_samples=4,
+    batch_size=2,
+    num_steps=5,
+    programs=(
+        cases.Program("hand-written", square, X),
+        cases.Program("twice", lambda x: (square(x), square(x + 1)), X),
+        cases.Program("loop", square_in_a_loop, X, math.nan, 2),
+        cases.Program("not run", square, X, max_runs=0),
+    ),
 )
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return cli.collect(bench.run, TINY)
+    return pd.DataFrame(run.measure(TOY, 4, np.random.default_rng(0)))
 
 
-def by_program(rows, workload):
-    return rows[rows["workload"] == workload].set_index("program")
+def test_every_program_has_one_row_and_the_runs_that_it_allows(rows):
+    assert list(zip(rows["program"], rows["num_runs"], strict=True)) == [
+        ("hand-written", 4),
+        ("twice", 4),
+        ("loop", 2),
+        ("not run", 0),
+    ]
 
 
-def test_every_program_has_one_row_and_the_runs_that_were_asked_for(rows):
-    assert dict(zip(zip(rows["workload"], rows["program"], strict=True), rows["num_runs"], strict=True)) == {
-        ("W1 fit step", "hand-written"): 4,
-        ("W1 fit step", "pathwise"): 4,
-        ("W1 fit step", "STL"): 4,
-        ("W3 evidence", "hand-written"): 0,
-        ("W3 evidence", "log_evidence"): 2,
-    }
+def test_times_and_draws_are_those_of_one_step(monkeypatch):
+    monkeypatch.setattr(run, "seconds_of_one_run", lambda program, compiled: 0.25 if program.name == "twice" else 0.05)
+    reference, twice, *_ = run.measure(TOY, 4, np.random.default_rng(0))
+    assert [twice[f"milliseconds{end}"] for end in ("_q1", "", "_q3")] == pytest.approx([50, 50, 50])
+    assert twice["draws_per_second"] == pytest.approx(4 * 2 * 5 / 0.25)
+    assert [twice[f"ratio{end}"] for end in ("", "_low", "_high")] == pytest.approx([5, 5, 5])
+    assert reference["ratio"] == 1
 
 
-def test_draws_per_second_and_milliseconds_tell_the_same_story(rows):
-    timed = rows[rows["num_runs"] > 0]
-    draws = timed["num_samples"] * timed["batch_size"]
-    np.testing.assert_allclose(timed["draws_per_second"] * timed["milliseconds"], 1000 * draws)
-    assert (timed["milliseconds_q1"] <= timed["milliseconds"]).all()
-    assert (timed["milliseconds"] <= timed["milliseconds_q3"]).all()
+def test_operations_and_memory_are_compared_with_the_reference(rows):
+    flops = rows.set_index("program")["flops_ratio"]
+    assert flops["hand-written"] == flops["not run"] == 1
+    assert flops["twice"] == pytest.approx(2, rel=0.05)
+    assert math.isnan(flops["loop"])
 
 
-def test_the_reference_is_the_unit_and_what_was_not_run_has_no_time(rows):
-    assert by_program(rows, "W1 fit step").loc["hand-written", ["ratio", "flops_ratio", "temporary_ratio"]].tolist() == [1] * 3
-    evidence = by_program(rows, "W3 evidence")
-    assert evidence[["ratio", "ratio_low", "ratio_high"]].isna().all(axis=None)
-    assert math.isnan(evidence.loc["hand-written", "milliseconds"])
-    assert evidence["temporary_bytes"].gt(0).all()
+def test_what_was_not_run_has_no_time(rows):
+    timing = [name for name in rows if name.startswith(("milliseconds", "ratio", "draws"))]
+    assert rows.iloc[-1][timing].isna().all()
+    assert rows.iloc[:-1][timing].notna().all(axis=None)
 
 
-def test_operations_are_those_of_one_step_and_never_of_a_streamed_program(rows):
-    config = TINY.__class__(**{**vars(TINY), "num_steps": 6})
-    for program, longer in zip(cases.regression(TINY, 2).programs[:1], cases.regression(config, 2).programs, strict=False):
-        assert run.compile_program(program).flops == run.compile_program(longer).flops
-    assert math.isnan(by_program(rows, "W3 evidence").loc["log_evidence", "flops"])
+def test_the_operations_of_a_scan_over_steps_are_those_of_one_step():
+    few, many = (cases.regression(cases.Config(num_steps=steps), 2).programs[0] for steps in (3, 6))
+    assert run.compile_program(few).flops == run.compile_program(many).flops
 
 
 def test_the_interval_is_that_of_the_median_of_paired_ratios():
@@ -87,50 +102,55 @@ def test_programs_take_turns():
     assert len(np.unique(rounds, axis=0)) > 1
 
 
-def z_scores(left, right):
-    """Per coordinate, of the difference between the means of two sets of independent replicates `[R, P]`."""
-    variance = left.var(axis=0, ddof=1) / len(left) + right.var(axis=0, ddof=1) / len(right)
-    return np.abs(left.mean(axis=0) - right.mean(axis=0)) / np.sqrt(variance)
+NUM_REPLICATES = 20_000
 
 
-def replicates(function, num_replicates=2000):
-    """Returns `[R, P]` float64: everything `function(key)` returns, flattened."""
-    keys = jax.random.split(jax.random.key(3), num_replicates)
-    leaves = jax.tree.leaves(jax.jit(jax.vmap(function))(keys))
-    return np.concatenate([np.asarray(leaf, np.float64).reshape(num_replicates, -1) for leaf in leaves], axis=1)
+def z_score(left, right):
+    """Of the difference between the means of two sets of independent replicates."""
+    left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
+    return abs(left.mean() - right.mean()) / math.sqrt((left.var() + right.var()) / left.size)
 
 
-def test_the_hand_written_regression_has_the_librarys_value_and_gradient():
+def jittered(params):
+    """Adds noise to every parameter: no bias is zero, no scale is one."""
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noisy = [leaf + jax.random.normal(key, leaf.shape) / 3 for key, leaf in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, noisy)
+
+
+def test_the_hand_written_regression_has_the_librarys_bound():
     features, labels = (leaf[:7] for leaf in cases.tumours())
-    guide = vi.guides.mean_field(31, initial_scale=0.5)
-    phi = guide.init(jax.random.key(0))
-    ours = vi.value_and_grad(cases.logistic_regression(), guide, vi.bounds.elbo, vi.estimators.pathwise, num_samples=2)
+    guide = vi.guides.mean_field(31)
+    phi = jittered(guide.init(jax.random.key(0)))
+    keys = jax.random.split(jax.random.key(2), NUM_REPLICATES)
+    negative = jax.vmap(lambda key: references.negative_elbo(phi, key, features, labels, num_samples=1))(keys)
+    data = (features[None], labels[None])
+    log_w = jax.jit(
+        lambda key: vi.log_weights(
+            key, cases.logistic_regression(), guide, vi.Params((), phi), data, num_samples=NUM_REPLICATES
+        )
+    )(jax.random.key(3))
+    assert z_score(-negative, log_w) < 4
 
-    def reference(key):
-        return jax.value_and_grad(references.negative_elbo)(phi, key, features, labels, num_samples=2)
 
-    def library(key):
-        values, gradient = ours(jax.random.fold_in(key, 1), vi.Params((), phi), (features[None], labels[None]))
-        return -values, jax.tree.map(jnp.negative, gradient.phi)
+def test_the_hand_written_regression_climbs_to_where_fit_climbs():
+    config = cases.Config(num_steps=200)
+    reference, ours, _ = cases.regression(config, 2).programs
+    phi, values = reference.call(*reference.arguments)
+    state, history = ours.call(*ours.arguments)
+    np.testing.assert_allclose(phi.loc, state.params.phi.loc, atol=0.03)
+    assert values[-50:].mean() == pytest.approx(float(history.value[-50:].mean()), rel=0.05)
+    assert values[-50:].mean() > values[:50].mean() + 20
 
-    assert z_scores(replicates(reference), replicates(library)).max() < 4
 
-
-def test_the_hand_written_autoencoder_has_the_librarys_value_and_gradient():
+def test_the_hand_written_autoencoder_has_the_librarys_bound():
     model = vi.models.bernoulli_decoder(2, 5, hidden=(4, 3))
     guide = vi.guides.gaussian_encoder(5, 2, hidden=(3, 4))
-    params = vi.Params(model.init(jax.random.key(0)), guide.init(jax.random.key(1)))
-    x = jax.random.bernoulli(jax.random.key(2), 0.5, (2, 5)).astype(float)
-    ours = vi.value_and_grad(model, guide, vi.bounds.iwae, vi.estimators.pathwise, num_samples=3)
-
-    def library(key):
-        values, gradient = ours(jax.random.fold_in(key, 1), params, x)
-        return -values.mean(), jax.tree.map(jnp.negative, gradient)
-
-    def reference(key):
-        return references.iwae_value_and_grad(key, params, x, num_samples=3)
-
-    assert z_scores(replicates(reference), replicates(library)).max() < 4
+    params = jittered(vi.Params(model.init(jax.random.key(0)), guide.init(jax.random.key(1))))
+    x = jnp.broadcast_to(jax.random.bernoulli(jax.random.key(2), 0.5, (5,)).astype(float), (NUM_REPLICATES, 5))
+    log_w = jax.jit(lambda key: vi.log_weights(key, model, guide, params, x, num_samples=3))(jax.random.key(3))
+    assert z_score(references.iwae(jax.random.key(4), params, x, num_samples=3), vi.bounds.iwae(log_w)) < 4
 
 
 def test_cases_are_those_of_the_configuration():
@@ -150,7 +170,7 @@ def test_the_package_is_named_after_itself_and_the_command_line_accepts_it():
 
 def test_lines_carry_the_rows_and_where_they_come_from(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VI_JAX_CACHE", "off")
-    block = run.measure(cases.regression(TINY, 1), 2, np.random.default_rng(0))
+    block = run.measure(TOY, 2, np.random.default_rng(0))
 
     def measured(config, track):
         yield block
@@ -160,9 +180,11 @@ def test_lines_carry_the_rows_and_where_they_come_from(tmp_path, monkeypatch, ca
     folder = cli.main(measured, bench.figure, TINY, quick=TINY, table=bench.table, argv=["--out", str(tmp_path)])
     assert folder.parent == tmp_path / "bench"
     lines = [json.loads(line) for line in bench.write_lines(folder).read_text(encoding="utf-8").splitlines()]
-    assert [line["program"] for line in lines] == ["hand-written", "pathwise", "STL"]
+    assert [line["program"] for line in lines] == [program.name for program in TOY.programs]
+    assert lines[0]["milliseconds"] == pytest.approx(block[0]["milliseconds"], rel=1e-12)
+    assert lines[-1]["milliseconds"] is None
     for line, row in zip(lines, block, strict=True):
-        assert line["milliseconds"] == pytest.approx(row["milliseconds"], rel=1e-12)
+        assert line["temporary_bytes"] == row["temporary_bytes"]
         assert line["device"]["platform"] == jax.devices()[0].platform
         assert line["packages"]["jax"] == jax.__version__
         assert set(line["git"]) == {"commit", "dirty"}
@@ -176,8 +198,8 @@ def test_the_figure_has_a_dot_for_every_program_timed_beside_a_reference(rows):
         drawn = bench.figure(rows)
     (axes,) = drawn.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "W1 fit step, K = 2, STL",
-        "W1 fit step, K = 2, pathwise",
+        "toy, K = 4, loop",
+        "toy, K = 4, twice",
     ]
 
 

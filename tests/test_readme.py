@@ -1,0 +1,50 @@
+"""The README runs: its Python blocks in order, and every name and file it mentions."""
+
+import contextlib
+import io
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+import vi_jax as vi
+
+ROOT = pathlib.Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def executed():
+    namespace, printed = {}, io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+            exec(compile(block, "README.md", "exec"), namespace)
+    return namespace, printed.getvalue()
+
+
+def test_the_blocks_run_and_training_closes_the_gap_to_the_evidence(executed):
+    namespace, printed = executed
+    first, last = namespace["history"].value[0], namespace["history"].value[-1]
+    log_p = float(np.mean(namespace["evidence"].log_evidence))
+    assert first < last
+    assert abs(log_p - last) < 0.1
+    assert f"log p(x) = {log_p:.3f} nats" in printed
+
+
+def test_the_first_example_fits_on_a_screen():
+    block = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL).group(1)
+    assert len([line for line in block.splitlines() if line.strip()]) <= 26
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(re.findall(r"`([a-z_]+)(?:\(\w+\))?`", TEXT.split("## Bounds")[1].split("## More")[0])))
+)
+def test_every_name_in_the_tables_exists(name):
+    if name not in ("ratio",):
+        assert hasattr(vi.estimators, name) or hasattr(vi.bounds, name)
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", TEXT))
+def test_every_link_leads_to_a_file(target):
+    assert (ROOT / target).exists()
