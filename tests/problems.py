@@ -117,3 +117,16 @@ def tree_params() -> vi.Params:
 
 def tree_data():
     return {"y": jax.random.normal(jax.random.key(5), (3, 2)), "noise": jnp.array([0.0, 0.1, -0.1])}
+
+
+# --- a density that is never zero, with a derivative that is NaN below an edge where its weight underflows ------------
+
+
+def _cliff_log_joint(theta, x, z):
+    above = z[0] > x["edge"] + theta
+    # d √u = NaN at u < 0, although `where` does not select it.
+    height = jnp.where(above, jnp.sqrt(z[0] - x["edge"] - theta), -2000.0)
+    return height + log_normal(z, 0.3, jnp.ones(())) + log_normal(x["y"], z, jnp.ones(()))
+
+
+CLIFF = EDGED._replace(log_joint=_cliff_log_joint)

@@ -115,7 +115,7 @@ def cubo(n: float) -> BoundFn:
 
 
 def power_mean(log_w: jax.Array, exponent: float) -> jax.Array:
-    """Returns (1/s) log (1/K) Σ_k w_k^s in nats, `[K, ...] -> [...]`, for s = `exponent`; the mean of log w at s = 0."""
+    """Returns (1/s) log (1/K) Σ_k w_k^s, `[K, ...] -> [...]` nats, for s = `exponent`; the mean of log w at s = 0."""
     _check_log_weights(log_w)
     if exponent == 0:
         return jnp.mean(log_w, axis=0)

@@ -169,7 +169,6 @@ def loss(
 
     @jax.custom_vjp
     def negative_bound(key: jax.Array, params: Params, x: PyTree) -> jax.Array:
-        check_inputs(key, params, x)
         check_problem(model, guide, params, x)
         draws = batch_draws(key, x, jnp.arange(chunk_size))
         return -jnp.mean(bound(streamed_log_weights(model, guide, params, draws, num_samples, chunk_size)))
@@ -183,7 +182,7 @@ def loss(
         return None, jax.tree.map(lambda leaf: -cotangent.astype(leaf.dtype) * leaf, gradient), _unknown(x)
 
     negative_bound.defvjp(forward, backward)
-    return negative_bound
+    return _checked(negative_bound)
 
 
 def _check_bound(bound: BoundFn, num_samples: int) -> None:
@@ -228,9 +227,9 @@ def _without_zero_weights(
     """Returns log w `[K, B]` and the gradients, from one pass, or from two where zero weights have poisoned the first.
 
     The derivative of a density that is zero need not exist, and 0 · NaN is NaN. Such a draw is known only by its
-    weight, after the forward pass; so the pass is a loop that usually runs once, and once more, with those draws exchanged for
-    others, if there is a zero weight and a gradient that is not finite. The loop body is compiled once, and under vmap
-    it stays one loop.
+    weight, after the forward pass; so the pass is a loop that usually runs once, and once more, with those draws
+    exchanged for others, if there is such a draw and a gradient that is not finite. The loop body is compiled once,
+    and under vmap it stays one loop. docs/decisions/0001-zero-weights.md has the alternatives.
     """
 
     def attempt(last: _Attempt) -> _Attempt:

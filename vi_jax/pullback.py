@@ -66,14 +66,15 @@ def _known_ratio(name: str, coefficients: CoefficientFn, num_samples: int) -> ja
 
     def probe(log_w: jax.Array) -> jax.Array:
         c = coefficients(log_w)
-        ratio = None if type(c.ratio) is float else c.ratio
-        for field, value in (("model", c.model), ("path", c.path), ("score", c.score), ("ratio", ratio)):
-            if value is not None and jnp.shape(value) != log_w.shape:
+        arrays = {field: value for field, value in c._asdict().items() if not (value is None or type(value) is float)}
+        for field, value in arrays.items():
+            if jnp.shape(value) != log_w.shape:
                 raise ValueError(
                     f"{name}: {field} must be an array [K, ...] like log_w, got shape {jnp.shape(value)} for log_w of "
                     f"shape {log_w.shape}. A ratio may also be None, or the Python float 0.0 or 1.0."
                 )
-        seen.append(c.ratio if ratio is None else jax.eval_shape(lambda: jnp.asarray(ratio)))
+        traced = isinstance(c.ratio, jax.Array)
+        seen.append(jax.ShapeDtypeStruct(log_w.shape, log_w.dtype) if traced else c.ratio)
         return c.model
 
     jax.eval_shape(probe, jax.ShapeDtypeStruct((num_samples, 2), jnp.result_type(float)))

@@ -78,7 +78,7 @@ def three_digits(value: float) -> float:
 
 def figure(rows: pd.DataFrame) -> Figure:
     """Draws time / hand-written time of every program that was timed beside one, a row each."""
-    timed = rows[rows["ratio"].notna() & (rows["program"] != REFERENCE)][::-1].reset_index(drop=True)
+    timed = rows.loc[rows["ratio"].notna() & (rows["program"] != REFERENCE)].iloc[::-1].reset_index(drop=True)
     drawn, axes = style.panels(height=0.6 + 0.17 * len(timed))
     looks = style.cycle(sorted(timed["program"].unique()))
     for program, here in timed.groupby("program"):
@@ -100,7 +100,7 @@ def write_lines(folder: Path) -> Path:
         return path
     record = store.read_provenance(folder)
     shared = {"run": folder.name} | {name: record[name] for name in PROVENANCE}
-    rows = json.loads(store.read(folder).to_json(orient="records", double_precision=15))
+    rows = json.loads(str(store.read(folder).to_json(orient="records", double_precision=15)))
     with store.writing(path), open(path, "x", encoding="utf-8") as file:
         file.writelines(json.dumps(shared | row, ensure_ascii=False) + "\n" for row in rows)
     return path

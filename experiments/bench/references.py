@@ -23,7 +23,7 @@ def negative_elbo(phi: Any, key: jax.Array, features: jax.Array, labels: jax.Arr
     z = phi.loc + jnp.exp(phi.log_scale) * noise
     logits = z @ features.T
     log_likelihood = jnp.sum(bernoulli_log_prob(logits, jnp.broadcast_to(labels, logits.shape)), axis=1)
-    return -jnp.mean(log_likelihood - jnp.sum(z**2, axis=1) / 2) - jnp.sum(phi.log_scale)
+    return -jnp.mean(log_likelihood - jnp.sum(z**2 - noise**2, axis=1) / 2) - jnp.sum(phi.log_scale)
 
 
 def fit_regression(

@@ -3,6 +3,7 @@
 import json
 import math
 from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +94,7 @@ def test_the_interval_is_that_of_the_median_of_paired_ratios():
 
 def test_programs_take_turns():
     order = []
-    compiled = [run.Compiled(partial(lambda i: order.append(i), i), 0, 0, 0, 0) for i in range(3)]
+    compiled = [run.Compiled(cast(Any, partial(order.append, i)), 0, 0, 0, 0) for i in range(3)]
     programs = tuple(cases.Program(str(i), print, ()) for i in range(3))
     seconds = run.time_in_turns(programs, compiled, 5, np.random.default_rng(0))
     assert [times.size for times in seconds] == [5, 5, 5]
@@ -210,5 +211,5 @@ def test_progress_names_the_case():
         seen.extend((phase, label(item), cost(item)) for item in items)
         return iter(())
 
-    assert list(bench.run(TINY, track)) == []
+    assert list(bench.run(TINY, cast(Any, track))) == []
     assert seen == [("bench", "W1 fit step, K = 2", 3), ("bench", "W3 evidence, K = 6", 2)]
