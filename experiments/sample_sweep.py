@@ -77,7 +77,7 @@ class Config:
     num_steps: int = 12_000
     perturbation: float = 0.05
     num_data: int = 8
-    num_samples: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+    num_samples: tuple[int, ...] = (1, 2, 4, 16, 64, 256, 1024)
     num_replicates: int = 200
     num_reference: int = 100_000
     num_timed: int = 3

@@ -18,7 +18,7 @@ from tests.oracle import BOUNDS, ESTIMATORS, SCORE, Row, largest, model_part, pr
 from vi_jax import bounds, estimators, guides
 from vi_jax.estimators import estimator
 
-NUM_SAMPLES = 3
+NUM_SAMPLES = 4
 KEY = jax.random.key(0)
 PAIRS = [("iwae", name) for name in ESTIMATORS] + [("elbo", "leave_one_out"), ("user's blend", "vimco")]
 PAIRS += [(bound, "doubly_reparameterized") for bound in BOUNDS if bound != "iwae"]

@@ -9,6 +9,7 @@ over the model. The ratio is applied to the cotangent of z as it is given: the q
 wherever a weight underflows.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -44,10 +45,9 @@ def choose_form(guide: Guide, estimator: Estimator, coefficients: CoefficientFn,
       ValueError: the estimator is undefined at this K, or differentiates through draws that have no derivative.
     """
     name = getattr(estimator, "__name__", str(estimator))
+    name = getattr(estimator, "__name__", str(estimator))
     ratio = _known_ratio(name, coefficients, num_samples)
-    if type(ratio) is float and ratio not in (0.0, 1.0):
-        raise ValueError(f"{name}: a ratio known before any draw is 0.0 or 1.0, got {ratio}. Return an array instead.")
-    if type(ratio) is float and ratio == 0:
+    if ratio == 0:
         return fixed_draws
     if not guide.reparameterized:
         raise ValueError(
@@ -57,24 +57,27 @@ def choose_form(guide: Guide, estimator: Estimator, coefficients: CoefficientFn,
         )
     if ratio is None:
         return two_pulls
-    return path_equals_model if type(ratio) is float else path_scaled
+    if math.isnan(ratio):
+        return path_scaled
+    if ratio != 1:
+        raise ValueError(f"{name}: a ratio known before any draw is 0.0 or 1.0, got {ratio}. Return an array instead.")
+    return path_equals_model
 
 
-def _known_ratio(name: str, coefficients: CoefficientFn, num_samples: int) -> jax.ShapeDtypeStruct | float | None:
-    """The estimator's `ratio`, traced without computing: a float, the shape of an array, or None."""
-    seen: list[jax.ShapeDtypeStruct | float | None] = []
+def _known_ratio(name: str, coefficients: CoefficientFn, num_samples: int) -> float | None:
+    """The estimator's `ratio`, traced without computing: NaN stands for an array, which is not known before drawing."""
+    seen: list[float | None] = []
 
     def probe(log_w: jax.Array) -> jax.Array:
         c = coefficients(log_w)
-        arrays = {field: value for field, value in c._asdict().items() if not (value is None or type(value) is float)}
-        for field, value in arrays.items():
+        known = c.ratio is None or type(c.ratio) is float
+        for field, value in zip(c._fields, c[:3] if known else c, strict=False):
             if jnp.shape(value) != log_w.shape:
                 raise ValueError(
                     f"{name}: {field} must be an array [K, ...] like log_w, got shape {jnp.shape(value)} for log_w of "
                     f"shape {log_w.shape}. A ratio may also be None, or the Python float 0.0 or 1.0."
                 )
-        traced = isinstance(c.ratio, jax.Array)
-        seen.append(jax.ShapeDtypeStruct(log_w.shape, log_w.dtype) if traced else c.ratio)
+        seen.append(math.nan if isinstance(c.ratio, jax.Array) else c.ratio)
         return c.model
 
     jax.eval_shape(probe, jax.ShapeDtypeStruct((num_samples, 2), jnp.result_type(float)))

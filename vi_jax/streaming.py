@@ -99,7 +99,8 @@ def unseen(coefficients: Iterable[Coefficients]) -> jax.Array:
 def exchange_for(log_w: jax.Array) -> Exchange:
     """Finds the exchange that keeps draws of zero weight out of a pullback, from log w `[K, B]`."""
     finite = jnp.isfinite(log_w)
-    possible = jnp.any(finite, axis=0)
+    # NaN counts: it is no zero weight, and is to show in the gradient.
+    possible = jnp.any(~jnp.isneginf(log_w), axis=0)
     datum = jnp.where(possible, jnp.arange(possible.size), jnp.argmax(possible))
     draw = jnp.argmax(jnp.where(finite, log_w, -jnp.inf), axis=0)[datum]
     return Exchange(datum, draw, jnp.any(possible))
