@@ -143,7 +143,7 @@ _delete_one = _with_baseline(lambda bound, log_w, k: bound(jnp.delete(log_w, k))
 
 
 def leave_one_out(bound: BoundFn, p: Problem, theta, phi) -> jax.Array:
-    """For the ELBO this is VarGrad: half the (K−1)-normalised variance of log w, descended with the draws held fixed."""
+    """For the ELBO this is VarGrad: half the (K−1)-normalised variance of log w, descended with draws held fixed."""
     if bound is not mean:
         return _delete_one(bound, p, theta, phi)
     log_w, _ = fixed(p, stop(theta), phi)

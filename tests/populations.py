@@ -1,4 +1,4 @@
-"""Populations of draws on which a claim about an expectation is checked: all of a finite guide's, many of a Gaussian's."""
+"""Populations of draws on which claims about expectations are checked: all of a finite guide, many of a Gaussian."""
 
 import itertools
 from typing import NamedTuple

@@ -116,7 +116,7 @@ def tree_params() -> vi.Params:
 
 
 def tree_data():
-    return {"y": jax.random.normal(jax.random.key(5), (3, 2)), "noise": jnp.array([0.0, 0.1, -0.1])}
+    return {"y": jax.random.normal(jax.random.key(5), (2, 2)), "noise": jnp.array([0.1, -0.1])}
 
 
 # --- a density that is never zero, with a derivative that is NaN below an edge where its weight underflows ------------

@@ -9,9 +9,8 @@ over the model. The ratio is applied to the cotangent of z as it is given: the q
 wherever a weight underflows.
 """
 
-import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +44,6 @@ def choose_form(guide: Guide, estimator: Estimator, coefficients: CoefficientFn,
       ValueError: the estimator is undefined at this K, or differentiates through draws that have no derivative.
     """
     name = getattr(estimator, "__name__", str(estimator))
-    name = getattr(estimator, "__name__", str(estimator))
     ratio = _known_ratio(name, coefficients, num_samples)
     if ratio == 0:
         return fixed_draws
@@ -57,27 +55,31 @@ def choose_form(guide: Guide, estimator: Estimator, coefficients: CoefficientFn,
         )
     if ratio is None:
         return two_pulls
-    if math.isnan(ratio):
+    if ratio is _ARRAY:
         return path_scaled
     if ratio != 1:
         raise ValueError(f"{name}: a ratio known before any draw is 0.0 or 1.0, got {ratio}. Return an array instead.")
     return path_equals_model
 
 
-def _known_ratio(name: str, coefficients: CoefficientFn, num_samples: int) -> float | None:
-    """The estimator's `ratio`, traced without computing: NaN stands for an array, which is not known before drawing."""
-    seen: list[float | None] = []
+_ARRAY = object()
+
+
+def _known_ratio(name: str, coefficients: CoefficientFn, num_samples: int) -> Any:
+    """The estimator's `ratio`, traced without computing; `_ARRAY` if it is one, and so not known before drawing."""
+    seen: list[Any] = []
 
     def probe(log_w: jax.Array) -> jax.Array:
         c = coefficients(log_w)
-        known = c.ratio is None or type(c.ratio) is float
+        ratio: Any = c.ratio
+        known = ratio is None or type(ratio) is float
         for field, value in zip(c._fields, c[:3] if known else c, strict=False):
-            if jnp.shape(value) != log_w.shape:
+            if getattr(value, "shape", None) != log_w.shape:
                 raise ValueError(
-                    f"{name}: {field} must be an array [K, ...] like log_w, got shape {jnp.shape(value)} for log_w of "
-                    f"shape {log_w.shape}. A ratio may also be None, or the Python float 0.0 or 1.0."
+                    f"{name}: {field} must be an array [K, ...] like log_w, got shape {getattr(value, 'shape', value)} "
+                    f"for log_w of shape {log_w.shape}. A ratio may also be None, or the Python float 0.0 or 1.0."
                 )
-        seen.append(math.nan if isinstance(c.ratio, jax.Array) else c.ratio)
+        seen.append(ratio if known else _ARRAY)
         return c.model
 
     jax.eval_shape(probe, jax.ShapeDtypeStruct((num_samples, 2), jnp.result_type(float)))
