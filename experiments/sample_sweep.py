@@ -9,12 +9,20 @@ perturbed ones, K runs from 1 to 1024 for
 
 on the same draws, and for each: the bound and its gap to log p(x), the variance and the signal-to-noise ratio of θ̄ and
 φ̄, the effective sample size, and the time of one gradient. Rainforth et al. 2018 (arXiv:1802.04537): under IWAE the
-signal-to-noise ratio of the pathwise φ̄ falls like 1/√K while that of θ̄ rises like √K; Tucker et al. 2018
-(arXiv:1810.04152): the doubly reparameterized φ̄ rises like √K too.
+signal-to-noise ratio of the pathwise φ̄ falls like 1/√K while that of θ̄ rises like √K. Tucker et al. 2018
+(arXiv:1810.04152): that of the doubly reparameterized φ̄ rises like √K, where the weights have a small variance. Here
+they do not, and it falls, from a higher level than the pathwise one.
 
     python -m experiments.sample_sweep
 
-EXPECTED
+Seed 0, float32, two shared CPU cores, 4 min 30 s, at the trained parameters (± half of a 95 % interval):
+
+    K = 1     ELBO = IWAE_1 is 0.369 ± 0.045 nats below log p(x); SNR of φ̄ 0.136 ± 0.018 pathwise, 0.369 ± 0.024 STL
+    K = 16    IWAE is 0.041 ± 0.016 below; SNR of φ̄ under it 0.083 ± 0.030 pathwise, 0.396 ± 0.067 DReG
+    K = 1024  IWAE is 0.003 ± 0.006 below; SNR of φ̄ under it 0.05 ± 0.05 pathwise (not resolved), 0.191 ± 0.031 DReG;
+              under the ELBO 4.5 pathwise, 11.5 STL; under forward KL 1.6 wake-φ, 3.8 doubly reparameterized
+
+`--quick` (fewer steps, replicates and values of K) takes under a minute.
 """
 
 import concurrent.futures
