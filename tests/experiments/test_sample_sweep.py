@@ -1,0 +1,52 @@
+"""The main job, shrunk to seconds: its rows are complete and consistent with what they claim."""
+
+import dataclasses
+import math
+
+import pytest
+
+from experiments import cli, sample_sweep, style
+
+
+@pytest.fixture(scope="module")
+def rows():
+    config = dataclasses.replace(
+        sample_sweep.QUICK, num_steps=200, num_samples=(1, 4), num_replicates=40, num_reference=2000, num_timings=2
+    )
+    return cli.collect(sample_sweep.run, config)
+
+
+def test_every_objective_has_a_row_at_every_k_where_it_is_defined(rows):
+    cells = {(p, o, e, k) for p, o, e, k in zip(*(rows[c] for c in rows.columns[:4]), strict=True)}
+    assert len(cells) == len(rows) == 2 * (6 + 7)
+    assert not [cell for cell in cells if cell[2] == "vimco" and cell[3] == 1]
+
+
+def test_at_one_sample_elbo_and_iwae_are_one_bound_and_at_four_iwae_is_tighter(rows):
+    trained = rows.query("parameters == 'trained' and estimator == 'pathwise'")
+    bound = {(o, k): b for o, k, b in zip(trained["objective"], trained["num_samples"], trained["bound"], strict=True)}
+    assert bound["elbo", 1] == pytest.approx(bound["iwae", 1], abs=1e-4)
+    assert bound["elbo", 4] < bound["iwae", 4]
+
+
+def test_intervals_contain_their_values_and_gaps_are_differences(rows):
+    for name in ("bound", "gap", "variance_theta", "snr_theta", "ess"):
+        assert (rows[f"{name}_low"] <= rows[name]).all()
+        assert (rows[name] <= rows[f"{name}_high"]).all()
+    assert rows["gap"].to_numpy() == pytest.approx((rows["log_evidence"] - rows["bound"]).to_numpy())
+
+
+def test_the_effective_sample_size_lies_between_one_and_k(rows):
+    assert (rows["ess"] >= 1 - 1e-4).all()
+    assert (rows["ess"] <= rows["num_samples"] + 1e-3).all()
+
+
+def test_gradients_are_timed_at_the_largest_k_only(rows):
+    timed = [not math.isnan(ms) for ms in rows["milliseconds"]]
+    assert timed == [k == 4 for k in rows["num_samples"]]
+
+
+def test_figure_and_table_read_the_rows(rows):
+    with style.context():
+        assert len(sample_sweep.figure(rows).axes) == 9
+    assert len(sample_sweep.table(rows)) == 13

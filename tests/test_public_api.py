@@ -1,0 +1,65 @@
+"""The public surface: the names that stay, each with a docstring, and an import that stays light."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import vi_jax as vi
+
+PUBLIC = {
+    "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params TrainState
+        bounds data estimators fit guides log_evidence log_weights loss measurement models shared_gradients
+        value_and_grad""",
+    "vi_jax.bounds": "elbo iwae renyi cubo power_mean closed_form gradient",
+    "vi_jax.estimators": """doubly_reparameterized estimator leave_one_out pathwise reparameterize_score score_function
+        sticking_the_landing vimco vimco_arithmetic wake_phi wake_phi_doubly_reparameterized""",
+    "vi_jax.models": "ExactModel bernoulli_decoder linear_gaussian linear_gaussian_elbo linear_gaussian_optimum table",
+    "vi_jax.guides": "Affine FullRank MeanField affine categorical full_rank gaussian_encoder mean_field",
+    "vi_jax.measurement": """Estimate Moments coordinate_snr gradient_snr gradient_variance log_evidence mean_value pool
+        replicate_moments select signal_to_noise total_variance""",
+    "vi_jax.data": "binarize digits digits_split",
+}
+NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES)
+def test_every_public_name_exists_and_is_documented(module, name):
+    value = getattr(sys.modules[module], name)
+    assert len(inspect.getdoc(value) or "") > 20
+
+
+def test_nothing_is_exported_that_is_not_listed():
+    listed = {name for module, name in NAMES if module == "vi_jax"}
+    exported = {name for name, value in vars(vi).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert exported <= listed
+
+
+@pytest.mark.parametrize("bound", [vi.bounds.elbo, vi.bounds.iwae, vi.bounds.renyi, vi.bounds.cubo])
+def test_a_bound_states_its_formula_source_and_unit(bound):
+    text = inspect.getdoc(bound)
+    assert "Σ_k" in text
+    assert "nats" in text
+    assert "arXiv" in text or "1999" in text
+
+
+def test_importing_the_library_imports_nothing_of_the_experiments():
+    heavy = ("experiments", "pandas", "matplotlib", "sklearn", "tyro", "rich.progress", "pooch", "numpyro", "orbax")
+    code = f"import sys, vi_jax; print([name for name in {heavy} if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_importing_the_library_starts_no_device():
+    """A program may still choose its platform and its number of devices after the import."""
+    code = "import jax, vi_jax; jax.config.update('jax_num_cpu_devices', 3); print(len(jax.devices('cpu')))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "3"
+
+
+@pytest.mark.parametrize("name", PUBLIC["vi_jax.estimators"].split())
+def test_an_estimator_states_its_source(name):
+    text = inspect.getdoc(getattr(vi.estimators, name)) or ""
+    own = {"estimator"}
+    assert name in own or "arXiv:" in text or "1992" in text
