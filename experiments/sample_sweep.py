@@ -92,9 +92,7 @@ class Config:
     num_timings: int = 15
 
 
-QUICK = Config(
-    num_steps=1000, num_samples=(1, 8, 64), num_replicates=60, num_reference=10_000, num_timed=1, num_timings=5
-)
+QUICK = Config(num_steps=1000, num_samples=(1, 32), num_replicates=60, num_reference=10_000, num_timed=1, num_timings=5)
 
 
 def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]:

@@ -116,7 +116,9 @@ def test_zero_weights_count_in_the_number_of_draws(chunk_size):
     weights = np.exp(np.asarray(vi.log_weights(key, problems.EDGED, problems.FREE, params, x, num_samples=20)))
     assert 0 < np.sum(weights[:, 0] == 0) < 20
     evidence = vi.log_evidence(key, problems.EDGED, problems.FREE, params, x, num_samples=20, chunk_size=chunk_size)
-    np.testing.assert_allclose(evidence.log_evidence, np.log(weights.mean(axis=0), where=[True, False], out=np.full(2, -np.inf)), rtol=1e-4)
+    np.testing.assert_allclose(
+        evidence.log_evidence, np.log(weights.mean(axis=0), where=[True, False], out=np.full(2, -np.inf)), rtol=1e-4
+    )
     size = weights[:, 0].sum() ** 2 / (weights[:, 0] ** 2).sum()
     np.testing.assert_allclose(evidence.effective_sample_size, [size, 0.0], rtol=1e-4)
     error = weights[:, 0].std(ddof=1) / np.sqrt(20) / weights[:, 0].mean()
@@ -144,7 +146,9 @@ def test_error_and_effective_sample_size_keep_their_digits_in_float32(offset, sp
     log_w = vi.log_weights(key, model, guide, params, x, num_samples=500)
     weights = np.exp(np.asarray(log_w, np.float64) - offset)
     evidence = vi.log_evidence(key, model, guide, params, x, num_samples=500)
-    np.testing.assert_allclose(evidence.log_evidence - offset, np.log(weights.mean(axis=0)), atol=1e-3 if offset else 1e-5)
+    np.testing.assert_allclose(
+        evidence.log_evidence - offset, np.log(weights.mean(axis=0)), atol=1e-3 if offset else 1e-5
+    )
     size = weights.sum(axis=0) ** 2 / (weights**2).sum(axis=0)
     np.testing.assert_allclose(evidence.effective_sample_size, size, rtol=1e-5)
     error = weights.std(axis=0, ddof=1) / np.sqrt(500) / weights.mean(axis=0)
