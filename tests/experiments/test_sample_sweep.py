@@ -11,7 +11,7 @@ from experiments import cli, sample_sweep, style
 @pytest.fixture(scope="module")
 def rows():
     config = dataclasses.replace(
-        sample_sweep.QUICK, num_steps=200, num_samples=(1, 4), num_replicates=40, num_reference=2000, num_timings=2
+        sample_sweep.QUICK, num_steps=200, num_samples=(1, 4), num_replicates=40, num_reference=2000, num_timed=1
     )
     return cli.collect(sample_sweep.run, config)
 

@@ -135,7 +135,7 @@ class Unscored(problems.Normal):
 @pytest.mark.parametrize("offset", [-10_240.0, 0.0, 10_240.0])
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 def test_error_and_effective_sample_size_keep_their_digits_in_float32(offset, spread):
-    """log w is the offset plus multiples of 2⁻⁶ nats, which no float32 rounds: the moments are those of the multiples."""
+    """log w is the offset plus multiples of 2⁻⁶ nats, which float32 does not round: the moments are the multiples'."""
 
     def log_joint(theta, x, z):
         return theta + x + jnp.round(spread * 64 * z) / 64
