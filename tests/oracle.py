@@ -187,11 +187,9 @@ def reference_coefficients(surrogate: Surrogate, bound: BoundFn, log_w: jax.Arra
 
 def problem_of(model: Model, guide: Guide, key: jax.Array, x, num_samples: int) -> Problem:
     """One datum with the library's draws: draw k is made with the datum's key, folded with k."""
-    keys = [jax.random.fold_in(key, k) for k in range(num_samples)]
+    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(jnp.arange(num_samples))
     return Problem(
-        draw=lambda phi: jax.tree.map(
-            lambda *z: jnp.stack(z), *[guide.distribution(phi, x).sample(seed=key) for key in keys]
-        ),
+        draw=lambda phi: jax.vmap(lambda key: guide.distribution(phi, x).sample(seed=key))(keys),
         log_p=lambda theta, z: jax.vmap(lambda z: model.log_joint(theta, x, z))(z),
         log_q=lambda phi, z: jax.vmap(guide.distribution(phi, x).log_prob)(z),
     )

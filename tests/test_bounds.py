@@ -64,7 +64,7 @@ def test_automatic_differentiation_takes_the_place_of_closed_forms(name):
     close(bounds.substitute(plain)(log_w, log_w[::-1]), bounds.substitute(bound)(log_w, log_w[::-1]))
 
 
-@pytest.mark.parametrize("order", [1e-2, 1e-4, 1e-6, -1e-2, -1e-4, -1e-6])
+@pytest.mark.parametrize("order", [1e-2, 1e-6, -1e-4])
 def test_no_digits_are_lost_near_the_elbo(order):
     """(log-mean-exp s log w)/s in float32 would be off by 10⁻⁷/s: all of them at α = 1 ± 10⁻⁶."""
     values = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32) - 50

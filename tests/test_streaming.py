@@ -64,7 +64,7 @@ def test_a_chunk_size_that_does_not_divide_k_changes_nothing(bound, name):
     assert_trees_agree(gradient, whole()[1][f"{bound}-{name}"])
 
 
-@pytest.mark.parametrize("chunk_size", [1, NUM_SAMPLES, NUM_SAMPLES + 3])
+@pytest.mark.parametrize("chunk_size", [1, NUM_SAMPLES + 3])
 def test_no_chunk_size_changes_anything(chunk_size):
     with jax.disable_jit(False):
         values, gradient = curved("iwae", "doubly_reparameterized", chunk_size)
@@ -162,7 +162,7 @@ ZERO_WEIGHTS = [("iwae", name) for name in ESTIMATORS] + [
 
 @pytest.mark.parametrize(
     ("bound", "name", "chunk_size"),
-    [(*pair, 3) for pair in ZERO_WEIGHTS] + [("iwae", "doubly_reparameterized", None), ("iwae", "vimco", None)],
+    [(*pair, 3) for pair in ZERO_WEIGHTS[: len(ESTIMATORS)]] + [("iwae", "vimco", None), ("iwae", "pathwise", None)],
 )
 def test_draws_of_zero_weight_leave_the_gradient_of_the_others_as_it_is(bound, name, chunk_size):
     objective = edged(problems.EDGED, bound, name, chunk_size)
@@ -200,8 +200,7 @@ def test_an_impossible_batch_has_value_minus_infinity_and_gradient_zero(name, ch
     jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf, 0.0), gradient)
 
 
-@pytest.mark.parametrize("chunk_size", [None, 3])
-@pytest.mark.parametrize("name", ["doubly_reparameterized", "vimco"])
+@pytest.mark.parametrize(("name", "chunk_size"), [("doubly_reparameterized", None), ("vimco", 3)])
 def test_one_poisoned_run_among_many(name, chunk_size):
     """Compiled, and mapped over seeds: some runs meet a zero weight and some do not."""
     seeds = (0, 1, 2, 3)

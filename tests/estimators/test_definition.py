@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import vi_jax as vi
-from tests.oracle import BOUNDS, ESTIMATORS, LIBRARY_BOUNDS, THROUGH_DRAWS, reference_coefficients
+from tests.oracle import BOUNDS, ESTIMATORS, THROUGH_DRAWS, reference_coefficients
 from vi_jax import bounds
 from vi_jax.estimators import estimator
 
@@ -85,11 +85,11 @@ def test_impossible_data_have_zeros(bound, name):
 
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in OPERATORS])
-@pytest.mark.parametrize("bound", LIBRARY_BOUNDS)
+@pytest.mark.parametrize("bound", ["elbo", "iwae", "renyi(0.99)", "renyi(2)"])
 def test_float32_keeps_its_digits_far_from_zero(bound, name):
     """Scores are of order 1/K and log p of order 10⁴: computed in float32 and compared with float64."""
     # Multiples of 2⁻⁹ nats, so that adding the offset rounds nothing.
-    log_w = np.round(np.random.default_rng(0).normal(size=(48, 2)) * 2**9) / 2**9
+    log_w = np.round(np.random.default_rng(0).normal(size=(24, 2)) * 2**9) / 2**9
     of_bound = ESTIMATORS[name].estimator(BOUNDS[bound].bound)
     exact = of_bound(jnp.asarray(log_w))
     at_origin, *far = (of_bound(jnp.asarray(log_w + o, jnp.float32)) for o in (0.0, -10240.0, 10240.0))
