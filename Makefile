@@ -31,7 +31,7 @@ esac
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format figures bench experiments constraints python clean
+.PHONY: help venv run test check format bench experiments constraints python clean
 # One target at a time under `make -j` too: targets share the environment, and a timing must not share the machine.
 .NOTPARALLEL:
 
@@ -41,7 +41,7 @@ help: ## print this list
 	@echo "PYTHON=python3.12   the Python to build the environment with (now: $(PYTHON))"
 	@echo "VENV=DIR            the environment's folder (now: $(VENV))"
 	@echo "ARGS='...'          passed on by run, test, bench and experiments, as in: make test ARGS='-k iwae'"
-	@echo "QUICK=1             makes 'make experiments' a smoke test: minutes become seconds"
+	@echo "QUICK=1             makes 'make experiments' use the quick forms: minutes in all, and docs/figures stays as it is"
 
 venv: ## build the environment
 	@$(FIND_PYTHON); \
@@ -74,19 +74,16 @@ format: venv ## format the code and fix what the linter can
 	@$(RUN) -m ruff check --fix-only --quiet .
 	@$(RUN) -m ruff format .
 
-figures: venv ## make run, and keep its figure in docs/figures, where the README shows it
-	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && $(RUN) -m experiments.sample_sweep --out "$$out" $(ARGS) && \
-	mkdir -p docs/figures && cp "$$out"/sample_sweep/*/figure.png docs/figures/sample_sweep.png
-
 bench: venv ## time the gradients on this machine's device
 	@$(RUN) -m experiments.bench $(ARGS)
 
-experiments: venv ## run every experiment: each experiments/*.py that defines run()
+experiments: venv ## run every experiment, each experiments/*.py that defines run(), and renew its figure in docs/figures
 	@names=$$(grep -l '^def run(' experiments/*.py | sed 's|.*/||; s|\.py$$||'); \
 	[ -n "$$names" ] || { echo "error: no experiments/*.py defines run()" >&2; exit 1; }; \
 	for name in $$names; do \
 	    echo "experiment $$name"; \
-	    $(RUN) -m "experiments.$$name" $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS) || failed="$$failed $$name"; \
+	    $(RUN) -m "experiments.$$name" \
+	        $(if $(filter-out 0,$(QUICK)),--quick,--keep-figure "docs/figures/$$name.png") $(ARGS) || failed="$$failed $$name"; \
 	done; \
 	[ -z "$$failed" ] || { echo "error: failed:$$failed" >&2; exit 1; }
 

@@ -51,11 +51,13 @@ class Options:
       quick: the reduced configuration, to see the whole path work. Other flags still override it.
       out: the folder that receives `<experiment>/<run>/`. Nothing in it is overwritten.
       redraw: draw the figure of this earlier run again from its rows, and compute nothing.
+      keep: also leave the figure here, as PNG. An earlier one is replaced.
     """
 
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     out: Path = Path("results")
     redraw: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN_DIR")] = None
+    keep: Annotated[Path | None, tyro.conf.arg(name="keep-figure", metavar="PNG")] = None
 
 
 def main(
@@ -99,6 +101,8 @@ def main(
             for block in run(config, track):
                 store.append(folder, store.as_frame(block))
             summary, paths = present(figure, table, folder)
+    if options.keep is not None:
+        store.copy(paths[1], options.keep)
     close(summary, paths)
     return folder
 
@@ -124,7 +128,7 @@ def check_configs(config: Any, quick: Any) -> None:
     fields = {field.name for field in dataclasses.fields(config)}
     if "seed" not in fields:
         raise TypeError(f"{type(config).__name__} needs a field `seed: int = 0`; it has {sorted(fields)}")
-    if taken := fields & {"quick", "out", "redraw", "from_"}:
+    if taken := fields & {"quick", "out", "redraw", "from_", "keep", "keep_figure"}:
         raise TypeError(
             f"{type(config).__name__} must not have fields {sorted(taken)}: every experiment has such a flag"
         )

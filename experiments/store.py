@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,15 @@ def read(folder: Path) -> pd.DataFrame:
         return pd.read_csv(path, keep_default_na=False, na_values=[""])
     except (OSError, pd.errors.EmptyDataError) as error:
         raise SystemExit(f"error: no rows in {path}: the run has reported none.") from error
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file, whole or not at all; makes the folder it goes to."""
+    temporary = target.with_name(target.name + ".tmp")
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
 
 
 def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:

@@ -191,6 +191,16 @@ def bars(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> None:
     axes.plot(rows[x], rows[y], **look)
 
 
+def picture(axes: Axes, values: np.ndarray) -> None:
+    """Draws an image `[height, width]` of values in [0, 1], white at 0 and black at 1, without ticks."""
+    axes.imshow(values, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+
+
 def legend(figure: Figure, columns: int = 3) -> None:
     """Puts one legend, each series once, under all panels."""
     found = [axes.get_legend_handles_labels() for axes in figure.axes]

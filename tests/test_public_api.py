@@ -10,11 +10,13 @@ import vi_jax as vi
 
 PUBLIC = {
     "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params TrainState
-        bounds data estimators fit guides log_evidence log_weights loss measurement models shared_gradients
-        value_and_grad""",
+        bounds data estimators exact fit guides log_evidence log_weights loss measurement models objectives
+        shared_gradients value_and_grad""",
     "vi_jax.bounds": "elbo iwae renyi cubo power_mean closed_form gradient",
     "vi_jax.estimators": """doubly_reparameterized estimator leave_one_out pathwise reparameterize_score score_function
         sticking_the_landing vimco vimco_arithmetic wake_phi wake_phi_doubly_reparameterized""",
+    "vi_jax.exact": "Support elbo eubo expected_bound forward_kl reverse_kl score_support",
+    "vi_jax.objectives": "analytic_entropy analytic_kl maximum_likelihood",
     "vi_jax.models": "ExactModel bernoulli_decoder linear_gaussian linear_gaussian_elbo linear_gaussian_optimum table",
     "vi_jax.guides": "Affine FullRank MeanField affine categorical full_rank gaussian_encoder mean_field",
     "vi_jax.measurement": """Estimate Moments coordinate_snr gradient_snr gradient_variance log_evidence mean_value pool

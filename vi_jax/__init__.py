@@ -3,9 +3,11 @@
 from vi_jax import bounds as bounds
 from vi_jax import data as data
 from vi_jax import estimators as estimators
+from vi_jax import exact as exact
 from vi_jax import guides as guides
 from vi_jax import measurement as measurement
 from vi_jax import models as models
+from vi_jax import objectives as objectives
 from vi_jax.gradient import loss as loss
 from vi_jax.gradient import shared_gradients as shared_gradients
 from vi_jax.gradient import value_and_grad as value_and_grad

@@ -124,6 +124,23 @@ def forward_pass(forms: list[Form]) -> ForwardPass:
 
 def forward_fixed_draws(model: Model, guide: Guide, params: Params, draws: Draws) -> Forward:
     """The forward pass that holds every draw fixed."""
+    joint, log_q = joint_fixed_draws(model, guide, params, draws)
+    return joint._replace(log_w=joint.log_w - log_q.T)
+
+
+def forward_through_draws(model: Model, guide: Guide, params: Params, draws: Draws) -> Forward:
+    """The forward pass that can be differentiated through z = z(φ, ε)."""
+    # Scored again with φ held fixed, at the draw itself: the compiler merges the two passes through the encoder.
+    fixed_phi = jax.lax.stop_gradient(params.phi)
+
+    def log_w_of(theta: PyTree, z: PyTree) -> jax.Array:
+        return model_log_joint(model, theta, draws.x, z) - guide_log_prob(guide, fixed_phi, draws.x, z)
+
+    return through_draws(log_w_of, guide, params, draws)
+
+
+def joint_fixed_draws(model: Model, guide: Guide, params: Params, draws: Draws) -> tuple[Forward, jax.Array]:
+    """The forward pass with log p in place of log w, every draw held fixed; and log q `[B, C]`."""
 
     def scored(phi: PyTree) -> tuple[jax.Array, PyTree]:
         z, log_q = sample_and_score(guide, phi, draws)
@@ -131,26 +148,21 @@ def forward_fixed_draws(model: Model, guide: Guide, params: Params, draws: Draws
 
     log_q, pull_score, z = jax.vjp(scored, params.phi, has_aux=True)
     log_p, pull_model = jax.vjp(lambda theta: model_log_joint(model, theta, draws.x, z), params.theta)
-    return Forward(
-        log_w=(log_p - log_q).T,
+    forward = Forward(
+        log_w=log_p.T,
         to_model=lambda ct: (*pull_model(ct.astype(log_p.dtype)), None),
         to_guide=lambda _, ct: pull_score(ct.astype(log_q.dtype))[0],
     )
+    return forward, log_q
 
 
-def forward_through_draws(model: Model, guide: Guide, params: Params, draws: Draws) -> Forward:
-    """The forward pass that can be differentiated through z = z(φ, ε)."""
+def through_draws(f: Callable[[PyTree, PyTree], jax.Array], guide: Guide, params: Params, draws: Draws) -> Forward:
+    """The forward pass of f(θ, z) `[B, C]` in place of log w, to be differentiated through z = z(φ, ε)."""
     (z, log_q), pull_draws = jax.vjp(lambda phi: sample_and_score(guide, phi, draws), params.phi)
-    # Scored again with φ held fixed, at the draw itself: the compiler merges the two passes through the encoder.
-    fixed_phi = jax.lax.stop_gradient(params.phi)
-
-    def log_w_of(theta: PyTree, z: PyTree) -> jax.Array:
-        return model_log_joint(model, theta, draws.x, z) - guide_log_prob(guide, fixed_phi, draws.x, z)
-
-    log_w, pull_log_w = jax.vjp(log_w_of, params.theta, z)
+    values, pull_values = jax.vjp(f, params.theta, z)
 
     def to_guide(z_bar: PyTree, score: jax.Array) -> PyTree:
         z_bar = jax.tree.map(jnp.zeros_like, z) if z_bar is None else z_bar
         return pull_draws((z_bar, score.astype(log_q.dtype)))[0]
 
-    return Forward(log_w.T, pull_log_w, to_guide)
+    return Forward(values.T, pull_values, to_guide)

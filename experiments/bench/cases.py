@@ -14,7 +14,7 @@ import optax
 
 import vi_jax as vi
 from experiments.bench import references
-from vi_jax.models.deep import bernoulli_log_prob
+from vi_jax.models.bernoulli import bernoulli_log_prob
 
 LATENT_DIM, HIDDEN, DATA_DIM = 50, (200, 200), 784
 OPTIMIZER = optax.adam(1e-3)

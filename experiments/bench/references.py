@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 import vi_jax as vi
-from vi_jax.models.deep import bernoulli_log_prob
+from vi_jax.models.bernoulli import bernoulli_log_prob
 
 
 def negative_elbo(phi: Any, key: jax.Array, features: jax.Array, labels: jax.Array, *, num_samples: int) -> jax.Array:

@@ -87,6 +87,21 @@ def test_a_run_leaves_rows_provenance_and_both_figures(tmp_path, capsys):
     assert printed[-4:] == [str(folder / name) for name in ("rows.csv", "figure.png", "figure.svg", "provenance.json")]
 
 
+def test_the_figure_is_kept_where_it_is_asked_for(tmp_path):
+    kept = tmp_path / "docs" / "kept.png"
+    for seed in ("1", "2"):
+        folder = launch(tmp_path / seed, "--seed", seed, "--keep-figure", str(kept))
+        assert kept.read_bytes() == (folder / "figure.png").read_bytes()
+    assert [path.name for path in kept.parent.iterdir()] == ["kept.png"]
+
+
+def test_a_figure_that_cannot_be_kept_costs_one_line_and_no_rows(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="error: cannot write .*kept.png"):
+        launch(tmp_path / "out", "--keep-figure", str(tmp_path / "file" / "kept.png"))
+    assert (only_run(tmp_path / "out") / "rows.csv").exists()
+
+
 def test_the_rows_on_disk_are_the_rows_computed(tmp_path):
     folder = launch(tmp_path)
     saved = pd.read_csv(folder / "rows.csv")

@@ -1,4 +1,4 @@
-"""The Gaussian encoder computes what its description says."""
+"""The encoders compute what their descriptions say."""
 
 import jax
 import numpy as np
@@ -60,3 +60,15 @@ def test_activation_is_used_and_no_hidden_layer_is_a_linear_encoder():
     phi = somewhere(linear)
     mean = x @ phi["loc"]["kernel"] + phi["loc"]["bias"]
     np.testing.assert_allclose(moments(linear, phi, x)[0], mean, rtol=1e-12)
+
+
+def test_bernoulli_network_is_the_written_out_one_with_one_head():
+    guide = guides.bernoulli_encoder(4, 2, hidden=(3, 5))
+    phi, x = somewhere(guide), np.array([0.0, 1, 1, 0.5])
+    assert set(phi) == {"Dense_0", "Dense_1", "logits"}
+    hidden = x
+    for name in ("Dense_0", "Dense_1"):
+        hidden = np.tanh(hidden @ phi[name]["kernel"] + phi[name]["bias"])
+    logits = hidden @ phi["logits"]["kernel"] + phi["logits"]["bias"]
+    mean = jax.jit(lambda phi: guide.distribution(phi, x).mean())(phi)
+    np.testing.assert_allclose(mean, 1 / (1 + np.exp(-logits)), rtol=1e-12)

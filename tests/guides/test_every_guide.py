@@ -17,7 +17,11 @@ REPARAMETERIZED = {
     "affine": guides.affine(4, 3, variance=2 / 3),
     "gaussian_encoder": guides.gaussian_encoder(4, 3, hidden=(5, 6)),
 }
-GUIDES = REPARAMETERIZED | {"categorical": guides.categorical(4)}
+GUIDES = REPARAMETERIZED | {
+    "categorical": guides.categorical(4),
+    "bernoulli": guides.bernoulli(3),
+    "bernoulli_encoder": guides.bernoulli_encoder(4, 3, hidden=(5, 6)),
+}
 X = np.array([[0, 1, 1, 0], [1, 1, 0, 1]], np.float32)
 
 
@@ -147,7 +151,7 @@ def test_a_single_draw_has_no_batch_shape(name):
     assert guide.reparameterized == (name in REPARAMETERIZED)
 
 
-@pytest.mark.parametrize("name", ["affine", "gaussian_encoder"])
+@pytest.mark.parametrize("name", ["affine", "gaussian_encoder", "bernoulli_encoder"])
 def test_a_datum_of_another_shape_never_broadcasts(name):
     guide = GUIDES[name]
     phi = jax.eval_shape(guide.init, KEY)
@@ -157,7 +161,7 @@ def test_a_datum_of_another_shape_never_broadcasts(name):
 
 
 @pytest.mark.parametrize("dtype", [jnp.int8, jnp.int32, jnp.bool_, jnp.float32])
-@pytest.mark.parametrize("name", ["affine", "gaussian_encoder"])
+@pytest.mark.parametrize("name", ["affine", "gaussian_encoder", "bernoulli_encoder"])
 def test_data_of_any_dtype_give_the_same_distribution(name, dtype):
     guide = GUIDES[name]
     phi = somewhere(guide)
@@ -173,6 +177,8 @@ def test_data_of_any_dtype_give_the_same_distribution(name, dtype):
         (lambda: guides.full_rank("3"), TypeError, "dim must be .*got '3'"),  # pyright: ignore[reportArgumentType]
         (lambda: guides.affine(2, -1, variance=1.0), ValueError, "latent_dim must be .*got -1"),
         (lambda: guides.categorical(0), ValueError, "num_categories must be .*got 0"),
+        (lambda: guides.bernoulli(0), ValueError, "dim must be .*got 0"),
+        (lambda: guides.bernoulli_encoder(4, 2.0), TypeError, "latent_dim must be .*got 2.0"),
         (lambda: guides.gaussian_encoder(4, 2, hidden=(0,)), ValueError, "hidden must be .*got 0"),
         (lambda: guides.mean_field(2, initial_scale=0.0), ValueError, "initial_scale must be positive .* got 0.0"),
         (lambda: guides.full_rank(2, initial_scale=np.inf), ValueError, "initial_scale must be positive .* got inf"),

@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
-from vi_jax import models
+from vi_jax import guides, models
+from vi_jax.exact import elbo
+from vi_jax.types import Params
 
 pytestmark = pytest.mark.usefixtures("x64")
 KEY = jax.random.key(0)
@@ -133,3 +136,33 @@ def test_the_optimum_needs_a_data_set():
 def test_a_dimension_is_a_positive_integer(dim, error):
     with pytest.raises(error, match=f"dim must be .*got {dim}"):
         models.linear_gaussian(dim)
+
+
+def test_a_gaussian_mean_has_the_known_evidence_posterior_and_elbo():
+    exact = models.gaussian_mean(4, prior_mean=0.1, prior_variance=2.0, variance=1.5)
+    theta, x, guide = exact.model.init(KEY), jnp.array([0.5, -1.2, 2.0, 0.3]), guides.mean_field(1)
+    np.testing.assert_allclose(exact.log_evidence(theta, x), -7.14187840, atol=5e-9)
+    np.testing.assert_allclose(exact.posterior(theta, x).mean(), [0.352632], atol=5e-7)
+    np.testing.assert_allclose(exact.posterior(theta, x).variance(), [0.315789], atol=5e-7)
+    params = Params(theta, guide.init(KEY))
+    np.testing.assert_allclose(elbo(exact, guide, params, x), -7.84575794, atol=5e-9)
+    expectation = gauss_hermite(
+        lambda z: exact.model.log_joint(theta, x, z) - guide.distribution(params.phi, x).log_prob(z), np.zeros(1), 1.0
+    )
+    np.testing.assert_allclose(expectation, -7.84575794, atol=5e-9)
+
+
+def test_a_gaussian_mean_is_one_multivariate_gaussian_over_the_data_set():
+    exact = models.gaussian_mean(3, prior_mean=-0.4, prior_variance=0.7, variance=0.2)
+    theta, x = exact.model.init(KEY), jnp.array([0.5, -1.2, 2.0])
+    expected = multivariate_normal(np.full(3, -0.4), 0.7 + 0.2 * np.eye(3)).logpdf(x)
+    np.testing.assert_allclose(exact.log_evidence(theta, x), expected, rtol=1e-12)
+    xs, zs = jax.jit(jax.vmap(exact.model.sample, in_axes=(0, None)))(jax.random.split(KEY, 20_000), theta)
+    centred = xs + 0.4
+    products = jnp.stack([centred[:, 0] ** 2 - 0.9, centred[:, 0] * centred[:, 1] - 0.7, (zs[:, 0] + 0.4) ** 2 - 0.7])
+    assert np.all(np.abs(products.mean(1)) < 4 * products.std(1) / np.sqrt(len(xs)))
+
+
+def test_a_variance_must_be_positive():
+    with pytest.raises(ValueError, match=r"variance must be positive and finite, got -1\.0"):
+        models.gaussian_mean(3, variance=-1.0)

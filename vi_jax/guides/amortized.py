@@ -8,24 +8,26 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
+from vi_jax.guides.discrete import code_support
 from vi_jax.shapes import check_shape
 from vi_jax.types import Guide, PyTree
 
 
 class _Encoder(nn.Module):
+    """Linear heads on one trunk: `x [data_dim] -> [latent_dim]` per head."""
+
     hidden: Sequence[int]
+    heads: Sequence[str]
     latent_dim: int
     activation: Callable[[jax.Array], jax.Array]
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array) -> list[jax.Array]:
         dtype = jnp.result_type(float)
         weights = nn.initializers.glorot_uniform()
         for width in self.hidden:
             x = self.activation(nn.Dense(width, kernel_init=weights, param_dtype=dtype)(x))
-        loc = nn.Dense(self.latent_dim, kernel_init=weights, param_dtype=dtype, name="loc")(x)
-        log_scale = nn.Dense(self.latent_dim, kernel_init=weights, param_dtype=dtype, name="log_scale")(x)
-        return loc, log_scale
+        return [nn.Dense(self.latent_dim, kernel_init=weights, param_dtype=dtype, name=head)(x) for head in self.heads]
 
 
 def gaussian_encoder(
@@ -52,17 +54,70 @@ def gaussian_encoder(
     Raises:
       TypeError, ValueError: a dimension is not a positive integer. When called: x is not of shape `[data_dim]`.
     """
+    init, encode = _encoder(data_dim, latent_dim, hidden, ("loc", "log_scale"), activation)
+
+    def distribution(phi: PyTree, x: jax.Array) -> distrax.MultivariateNormalDiag:
+        loc, log_scale = encode(phi, x)
+        return distrax.MultivariateNormalDiag(loc, jnp.exp(log_scale))
+
+    return Guide(init, distribution)
+
+
+def bernoulli_encoder(
+    data_dim: int,
+    latent_dim: int,
+    *,
+    hidden: Sequence[int] = (100, 100),
+    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+) -> Guide:
+    """Makes q(z | x) = Π_j Bernoulli(z_j; sigmoid(l_j)) with l = MLP_φ(x), for binary latents.
+
+        log q(z | x) = Σ_j [z_j l_j − log(1 + e^{l_j})]
+
+    Mnih and Gregor, "Neural Variational Inference and Learning in Belief Networks" (arXiv:1402.0030); initialised as
+    `gaussian_encoder`. The bits are independent given x, so a posterior in which they explain each other away is out of
+    reach. Draws have no derivative: use score-function or wake-φ gradients.
+
+    Args:
+      data_dim: length of x, ≥ 1.
+      latent_dim: d ≥ 1.
+      hidden: widths of the hidden layers, from the data to the latent; empty for a logistic-linear encoder.
+      activation: elementwise non-linearity.
+
+    Returns:
+      The guide; φ is the linen parameter tree. x is `[data_dim]`, floating, integer or boolean; z is `[d]` of 0 and 1,
+      floating, `support` is that of `bernoulli`, and `reparameterized` is False.
+
+    Raises:
+      TypeError, ValueError: as `gaussian_encoder`.
+    """
+    init, encode = _encoder(data_dim, latent_dim, hidden, ("logits",), activation)
+
+    def distribution(phi: PyTree, x: jax.Array) -> distrax.Independent:
+        (logits,) = encode(phi, x)
+        return distrax.Independent(distrax.Bernoulli(logits=logits, dtype=logits.dtype), 1)
+
+    return Guide(init, distribution, reparameterized=False, support=code_support(latent_dim))
+
+
+def _encoder(
+    data_dim: int,
+    latent_dim: int,
+    hidden: Sequence[int],
+    heads: Sequence[str],
+    activation: Callable[[jax.Array], jax.Array],
+) -> tuple[Callable[[jax.Array], PyTree], Callable[[PyTree, jax.Array], list[jax.Array]]]:
+    """Returns `init: key -> phi` and `encode: (phi, x) -> [latent_dim] per head`, after the checks of every encoder."""
     data_dim = checks.check_positive_int("data_dim", data_dim)
     latent_dim = checks.check_positive_int("latent_dim", latent_dim)
     widths = tuple(checks.check_positive_int("hidden", width) for width in hidden)
-    encoder = _Encoder(widths, latent_dim, activation)
+    encoder = _Encoder(widths, tuple(heads), latent_dim, activation)
 
     def init(key: jax.Array) -> PyTree:
         return encoder.init(key, jnp.zeros(data_dim))["params"]
 
-    def distribution(phi: PyTree, x: jax.Array) -> distrax.MultivariateNormalDiag:
-        x = check_shape("x", x, (data_dim,)).astype(phi["loc"]["bias"].dtype)
-        loc, log_scale = encoder.apply({"params": phi}, x)
-        return distrax.MultivariateNormalDiag(loc, jnp.exp(jnp.asarray(log_scale)))
+    def encode(phi: PyTree, x: jax.Array) -> list[jax.Array]:
+        x = check_shape("x", x, (data_dim,)).astype(phi[heads[0]]["bias"].dtype)
+        return [jnp.asarray(output) for output in encoder.apply({"params": phi}, x)]
 
-    return Guide(init, distribution)
+    return init, encode

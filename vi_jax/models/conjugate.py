@@ -1,6 +1,7 @@
 """Gaussian models whose evidence, posterior and bounds are closed forms."""
 
 import math
+from typing import NamedTuple
 
 import distrax
 import jax
@@ -111,6 +112,81 @@ def linear_gaussian_optimum(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Arr
         raise ValueError(f"x must be a data set [N, D], got shape {x.shape}; a single datum is x[None].")
     mu = jnp.mean(x, axis=0)
     return mu, jnp.eye(x.shape[1], dtype=mu.dtype) / 2, mu / 2
+
+
+class GaussianMean(NamedTuple):
+    """θ of `gaussian_mean`: three scalars.
+
+    Attributes:
+      prior_mean: m.
+      log_prior_variance: log v.
+      log_variance: log s², of each observation.
+    """
+
+    prior_mean: jax.Array
+    log_prior_variance: jax.Array
+    log_variance: jax.Array
+
+
+def gaussian_mean(
+    num_data: int, *, prior_mean: float = 0.0, prior_variance: float = 1.0, variance: float = 1.0
+) -> ExactModel:
+    """Makes N observations of one unknown mean, z ~ N(m, v), x_n | z ~ N(z, s²). A data set is ONE datum.
+
+        p(z | x) = N(P (m/v + Σ x_n / s²), P),   1/P = 1/v + N/s²
+        log p(x) = log p(x, z*) − log p(z* | x)   at any z*
+
+    Args:
+      num_data: N ≥ 1.
+      prior_mean: m, to which `init` sets θ.
+      prior_variance: v > 0, likewise.
+      variance: s² > 0, likewise; a variance and no standard deviation.
+
+    Returns:
+      The exact model; θ is `GaussianMean`, the same whatever the key. x is `[N]`; z is `[1]`, as guides make it.
+
+    Raises:
+      TypeError, ValueError: N is not a positive integer, or a variance is not positive and finite. When called: x or z
+        has another shape.
+    """
+    num_data = checks.check_positive_int("num_data", num_data)
+    for name, value in (("prior_variance", prior_variance), ("variance", variance)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}.")
+
+    def init(key: jax.Array) -> GaussianMean:
+        del key
+        values = prior_mean, math.log(prior_variance), math.log(variance)
+        return GaussianMean(*(jnp.asarray(value, float) for value in values))
+
+    def prior(theta: GaussianMean) -> distrax.MultivariateNormalDiag:
+        return distrax.MultivariateNormalDiag(theta.prior_mean[None], jnp.exp(theta.log_prior_variance / 2)[None])
+
+    def likelihood(theta: GaussianMean, z: jax.Array) -> distrax.MultivariateNormalDiag:
+        mean = jnp.broadcast_to(check_shape("z", z, (1,)), (num_data,))
+        return distrax.MultivariateNormalDiag(mean, jnp.full_like(mean, jnp.exp(theta.log_variance / 2)))
+
+    def sample(key: jax.Array, theta: GaussianMean) -> tuple[jax.Array, jax.Array]:
+        z_key, x_key = jax.random.split(key)
+        z = prior(theta).sample(seed=z_key)
+        return likelihood(theta, z).sample(seed=x_key), z
+
+    def log_joint(theta: GaussianMean, x: jax.Array, z: jax.Array) -> jax.Array:
+        x = check_shape("x", x, (num_data,)).astype(theta.prior_mean.dtype)
+        return prior(theta).log_prob(z) + likelihood(theta, z).log_prob(x)
+
+    def posterior(theta: GaussianMean, x: jax.Array) -> distrax.MultivariateNormalDiag:
+        x = check_shape("x", x, (num_data,)).astype(theta.prior_mean.dtype)
+        of_prior, of_datum = jnp.exp(-theta.log_prior_variance), jnp.exp(-theta.log_variance)
+        precision = of_prior + num_data * of_datum
+        mean = (theta.prior_mean * of_prior + jnp.sum(x) * of_datum) / precision
+        return distrax.MultivariateNormalDiag(mean[None], 1 / jnp.sqrt(precision)[None])
+
+    def log_evidence(theta: GaussianMean, x: jax.Array) -> jax.Array:
+        q = posterior(theta, x)
+        return log_joint(theta, x, q.mean()) - q.log_prob(q.mean())
+
+    return ExactModel(Model(init, log_joint, sample, prior, likelihood), log_evidence, posterior)
 
 
 def _gaussian(mean: jax.Array, variance: float) -> distrax.MultivariateNormalDiag:

@@ -1,0 +1,5 @@
+"""Objectives that are no function of log-weights alone. Each is `(key, params, x) -> (values [B], Params)`."""
+
+from vi_jax.objectives.decompositions import analytic_entropy as analytic_entropy
+from vi_jax.objectives.decompositions import analytic_kl as analytic_kl
+from vi_jax.objectives.likelihood import maximum_likelihood as maximum_likelihood
