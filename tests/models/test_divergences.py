@@ -116,7 +116,8 @@ def test_mean_field_optimum_has_the_known_numbers_and_grows_as_alpha_falls():
 
 
 def test_mean_field_optimum_is_reverse_and_forward_kl_at_one_and_zero_in_the_datas_own_units():
-    covariance = random_covariance(4) * np.outer(*[[1.0, 10.0, 0.1, 3.0]] * 2)
+    units = np.array([1.0, 10.0, 0.1, 3.0])
+    covariance = random_covariance(4) * np.outer(units, units)
     reverse, forward = (models.mean_field_optimum(covariance, alpha=alpha) for alpha in (1.0, 0.0))
     np.testing.assert_allclose(reverse, 1 / np.diag(np.linalg.inv(covariance)), rtol=1e-10)
     np.testing.assert_allclose(forward, np.diag(covariance), rtol=1e-10)

@@ -173,7 +173,7 @@ def gaussian_mean(
 
     def log_joint(theta: GaussianMean, x: jax.Array, z: jax.Array) -> jax.Array:
         x = check_shape("x", x, (num_data,)).astype(theta.prior_mean.dtype)
-        return prior(theta).log_prob(z) + likelihood(theta, z).log_prob(x)
+        return jnp.asarray(prior(theta).log_prob(z)) + jnp.asarray(likelihood(theta, z).log_prob(x))
 
     def posterior(theta: GaussianMean, x: jax.Array) -> distrax.MultivariateNormalDiag:
         x = check_shape("x", x, (num_data,)).astype(theta.prior_mean.dtype)
@@ -184,7 +184,8 @@ def gaussian_mean(
 
     def log_evidence(theta: GaussianMean, x: jax.Array) -> jax.Array:
         q = posterior(theta, x)
-        return log_joint(theta, x, q.mean()) - q.log_prob(q.mean())
+        mean = jnp.asarray(q.mean())
+        return log_joint(theta, x, mean) - jnp.asarray(q.log_prob(mean))
 
     return ExactModel(Model(init, log_joint, sample, prior, likelihood), log_evidence, posterior)
 

@@ -78,10 +78,10 @@ def log_sum_over_codes(
 
 
 def log_sum(log_f: jax.Array) -> jax.Array:
-    """Returns log Σ exp over a vector; where every term is zero, −∞ with a gradient of zero."""
-    empty = jnp.all(jnp.isneginf(log_f))
+    """Returns log Σ exp over the leading axis; where every term is zero, −∞ with a gradient of zero."""
+    empty = jnp.all(jnp.isneginf(log_f), axis=0)
     # d log(0) is ∞ · 0 = NaN even behind the outer `where`, which multiplies it by zero: the inner one prevents it.
-    return jnp.where(empty, -jnp.inf, jax.nn.logsumexp(jnp.where(empty, 0.0, log_f)))
+    return jnp.where(empty, -jnp.inf, jax.nn.logsumexp(jnp.where(empty, 0.0, log_f), axis=0))
 
 
 class CodeDistribution(NamedTuple):

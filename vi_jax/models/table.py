@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vi_jax.models.enumeration import log_sum
 from vi_jax.models.exact import ExactModel
 from vi_jax.types import Model
 
@@ -93,7 +94,7 @@ def normalized_table(joint: ArrayLike) -> ExactModel:
     exact = _exact_model(log_cells, _normalize)
 
     def prior(theta: jax.Array) -> distrax.Categorical:
-        return distrax.Categorical(logits=_log_sum(theta))
+        return distrax.Categorical(logits=log_sum(theta))
 
     def likelihood(theta: jax.Array, z: jax.Array) -> distrax.Categorical:
         return distrax.Categorical(logits=_lookup(theta.T, _index("z", z)))
@@ -117,7 +118,7 @@ def _exact_model(log_cells: np.ndarray, log_joint_table: Callable[[jax.Array], j
         return _lookup(row(theta, x), _index("z", z))
 
     def log_evidence(theta: jax.Array, x: jax.Array) -> jax.Array:
-        return _log_sum(row(theta, x))
+        return log_sum(row(theta, x))
 
     def posterior(theta: jax.Array, x: jax.Array) -> distrax.Categorical:
         return distrax.Categorical(logits=row(theta, x))
@@ -126,7 +127,7 @@ def _exact_model(log_cells: np.ndarray, log_joint_table: Callable[[jax.Array], j
 
 
 def _normalize(theta: jax.Array) -> jax.Array:
-    return theta - _log_sum(theta.ravel())
+    return theta - log_sum(theta.ravel())
 
 
 def _lookup(cells: jax.Array, index: jax.Array) -> jax.Array:
@@ -134,13 +135,6 @@ def _lookup(cells: jax.Array, index: jax.Array) -> jax.Array:
     inside = (index >= 0) & (index < size)
     # Indexing alone would count a negative index from the end and pull one that is too large back to the last cell.
     return jnp.where(inside, cells[jnp.clip(index, 0, size - 1)], -jnp.inf)
-
-
-def _log_sum(log_cells: jax.Array) -> jax.Array:
-    """Returns log Σ exp over the leading axis; where every cell is zero, −∞ with a gradient of zero."""
-    empty = jnp.all(jnp.isneginf(log_cells), axis=0)
-    # d log(0) is ∞ · 0 = NaN even behind the outer `where`, which multiplies it by zero: the inner one prevents it.
-    return jnp.where(empty, -jnp.inf, jax.nn.logsumexp(jnp.where(empty, 0.0, log_cells), axis=0))
 
 
 def _index(name: str, value: jax.Array | int) -> jax.Array:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jax.core import Tracer
 
 from vi_jax import checks
 
@@ -71,7 +73,7 @@ def linear_gaussian_weights(dim: int, *, variance: float = 2 / 3) -> WeightLaw:
     return _law(dim / 2 * math.log(2 * variance) - (variance - 0.5) * square, dim / 2 * log_square - square / 2)
 
 
-def expected_renyi(law: WeightLaw, num_samples: jax.Array | int, *, alpha: float) -> jax.Array:
+def expected_renyi(law: WeightLaw, num_samples: ArrayLike, *, alpha: float) -> jax.Array:
     """Returns E[(1/s) log (1/K) Σ_k w_k^s], s = 1 − α: every Rényi bound at every K, without a draw.
 
         E log (1/K) Σ_k w_k = ∫ [exp(−e^u) − φ(e^u/K)^K] du,   φ(t) = E e^{−tw}
@@ -93,7 +95,7 @@ def expected_renyi(law: WeightLaw, num_samples: jax.Array | int, *, alpha: float
     """
     if not math.isfinite(alpha):
         raise ValueError(f"alpha must be a finite number, got {alpha!r}.")
-    if not isinstance(num_samples, jax.core.Tracer) and np.any(np.asarray(num_samples) < 1):
+    if not isinstance(num_samples, Tracer) and np.any(np.asarray(num_samples) < 1):
         raise ValueError(f"num_samples must be at least 1, got {num_samples!r}.")
     counts = jnp.asarray(num_samples, law.log_w.dtype)
     exponent = 1.0 - alpha
