@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from vi_jax import checks
 
