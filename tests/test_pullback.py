@@ -165,9 +165,7 @@ def _steep_log_joint(theta, x, z):
 STEEP = problems.CURVED._replace(log_joint=_steep_log_joint)
 
 
-@pytest.mark.parametrize(
-    "name", ["doubly_reparameterized", "wake_phi_doubly_reparameterized", "vimco", *list(OWN)[:3]]
-)
+@pytest.mark.parametrize("name", ["doubly_reparameterized", "wake_phi_doubly_reparameterized", "vimco", *list(OWN)[:3]])
 def test_weights_that_underflow(name):
     """Gaps of a thousand nats, where all weights but one are exactly zero and path / model would be 0/0."""
     row, params, x = (ESTIMATORS | OWN)[name], problems.curved_params(), problems.curved_data()

@@ -3,6 +3,9 @@
 from vi_jax.estimators.definition import estimator as estimator
 from vi_jax.estimators.forward_kl import wake_phi as wake_phi
 from vi_jax.estimators.forward_kl import wake_phi_doubly_reparameterized as wake_phi_doubly_reparameterized
+from vi_jax.estimators.operators import minimized as minimized
+from vi_jax.estimators.operators import piwae as piwae
+from vi_jax.estimators.operators import split as split
 from vi_jax.estimators.reparameterized import doubly_reparameterized as doubly_reparameterized
 from vi_jax.estimators.reparameterized import pathwise as pathwise
 from vi_jax.estimators.reparameterized import reparameterize_score as reparameterize_score

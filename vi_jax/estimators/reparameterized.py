@@ -68,9 +68,10 @@ def doubly_reparameterized(bound: BoundFn, log_w: jax.Array) -> Coefficients:
         model = a,  path = a − h,  score = 0,   h = diag ∇²L(log w)
 
     a − h is w̃² for IWAE, 1/K for the ELBO, α a + (1−α) a² for the Rényi bound. Unbiased for ∇E[L_K] of every bound
-    whose gradient a is continuous (not for max(log w)), in θ as well as in φ. One backward pass for the bounds of
-    `vi_jax.bounds`; for a plain function `reparameterize_score(pathwise)` and its price. Its signal-to-noise ratio in
-    φ rises like √K under IWAE.
+    whose gradient a is continuous (not for max(log w), which is refused; of a plain function nobody can tell), in θ as
+    well as in φ. One backward pass for the power means, `miwae` and `ciwae`, two for the thermodynamic sums; for the
+    jackknife and plain functions `reparameterize_score(pathwise)` and its price. Its signal-to-noise ratio in φ rises
+    like √K under IWAE.
 
     Tucker, Lawson, Gu and Maddison, "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives"
     (arXiv:1810.04152).
@@ -78,8 +79,13 @@ def doubly_reparameterized(bound: BoundFn, log_w: jax.Array) -> Coefficients:
     form = bounds.closed_form(bound)
     if form is None:
         return reparameterize_score(pathwise)(bound)(log_w)
-    a, ratio = form.gradient(log_w), form.ratio(log_w)
-    return Coefficients(model=a, path=ratio * a, score=jnp.zeros_like(a), ratio=ratio)
+    if form.path is None:
+        raise ValueError(
+            f"doubly_reparameterized needs a bound whose derivative is continuous, which {bound.__name__} is not: "
+            "with it use pathwise, or without reparameterization score_function, leave_one_out or vimco."
+        )
+    a, path = form.gradient(log_w), form.path(log_w)
+    return Coefficients(a, path, jnp.zeros_like(a), None if form.ratio is None else form.ratio(log_w))
 
 
 def _diagonal_derivative(coefficients: CoefficientFn, log_w: jax.Array) -> jax.Array:

@@ -1,24 +1,19 @@
-"""Bounds on log p(x): functions of K log-weights and of nothing else.
-
-    log w_k = log p_θ(x, z_k) − log q_φ(z_k | x),   z_1..z_K ~ q_φ(z | x) independently
-
-Every bound here is a power mean of the weights, taken in log space,
+"""Power means of the weights, taken in log space: the ELBO, IWAE, Rényi and χ bounds.
 
     M_s(log w) = (1/s) log (1/K) Σ_k w_k^s,   s → 0: the arithmetic mean of log w
 
-so their derivatives, and their values with one draw replaced or left out, are written once, in terms of s. A bound of
-your own is any function `[K, ...] -> [...]` that treats the trailing axes one by one; automatic differentiation then
-takes the place of the closed forms, at the price that each estimator states.
+Their derivatives, and their values with one draw replaced or left out, are written once, in terms of s.
 """
 
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from vi_jax.bounds.derivatives import ClosedForm, omit_one_by_one, substitute_one_by_one, with_closed_form
+from vi_jax.bounds.others import largest_of_others, log_sum_of_others, mean_of_others
 from vi_jax.types import BoundFn
 
 # Below this |s| the power mean is the mean plus a small correction, which log(mean(exp)) / s would lose to rounding.
@@ -72,21 +67,23 @@ def renyi(alpha: float) -> BoundFn:
 
         L_α = (1/(1−α)) log (1/K) Σ_k w_k^{1−α}
 
-    α = 0 is IWAE; α = 1 is the ELBO, taken as the limit. Direction of E[L_α]: a lower bound of log p(x) at every K for
-    α ≥ 0; for α < 0 it lies between the ELBO and an upper bound and is no bound at finite K.
+    α = 0 is IWAE; α = 1 is the ELBO, and α = −∞ the largest log-weight (VR-max), both taken as limits. Direction of
+    E[L_α]: a lower bound of log p(x) at every K for α ≥ 0; for α < 0 it lies between the ELBO and an upper bound and is
+    no bound at finite K. The derivative of the largest jumps from draw to draw, so that at α = −∞
+    `doubly_reparameterized` does not hold, and refuses.
 
     Li and Turner, "Rényi Divergence Variational Inference" (arXiv:1602.02311).
 
     Args:
-      alpha: a finite Python number.
+      alpha: a Python number, finite or −∞.
 
     Returns:
       A bound, `[K, ...] -> [...]` nats. For α ≥ 1 it is minus infinity where any weight is zero.
 
     Raises:
-      ValueError: `alpha` is not finite.
+      ValueError: `alpha` is neither finite nor −∞.
     """
-    return _make(1.0 - _check_order("alpha", alpha))
+    return _largest if alpha == -math.inf else _make(1.0 - _check_order("alpha", alpha))
 
 
 def cubo(n: float) -> BoundFn:
@@ -116,7 +113,7 @@ def cubo(n: float) -> BoundFn:
 
 def power_mean(log_w: jax.Array, exponent: float) -> jax.Array:
     """Returns (1/s) log (1/K) Σ_k w_k^s, `[K, ...] -> [...]` nats, for s = `exponent`; the mean of log w at s = 0."""
-    _check_log_weights(log_w)
+    check_log_weights(log_w)
     if exponent == 0:
         return jnp.mean(log_w, axis=0)
     if abs(exponent) < _SMALL_EXPONENT:
@@ -135,81 +132,17 @@ def normalized_weights(log_w: jax.Array) -> jax.Array:
     return weights / jnp.where(total == 0, 1, total)
 
 
-def mean_of_others(log_w: jax.Array) -> jax.Array:
-    """Returns (1/(K−1)) Σ_{j≠k} log w_j for every k, `[K, ...]`. Linear in K; no cancellation against draw k."""
-    return _exclusive(jnp.cumsum, jnp.add, 0.0, log_w) / (log_w.shape[0] - 1)
-
-
-def log_sum_of_others(log_w: jax.Array) -> jax.Array:
-    """Returns log Σ_{j≠k} w_j for every k, `[K, ...]` nats. Linear in K; no cancellation against draw k."""
-    return _exclusive(jax.lax.cumlogsumexp, jnp.logaddexp, -jnp.inf, log_w)
-
-
-class ClosedForm(NamedTuple):
-    """What is known of a bound beyond its value. Write a = ∇L and h = diag ∇²L, both with respect to log w.
-
-    Attributes:
-      gradient: `log_w -> a`, `[K, ...]`.
-      ratio: `log_w -> 1 − h/a`, `[K, ...]`, bounded and without a quotient; the Python float 1.0 where h ≡ 0.
-      substitute: `(log_w, replacement) -> [K, ...]`, L with log w_k replaced by replacement_k, for every k.
-      omit: `log_w -> [K, ...]`, L on the K−1 draws other than k, for every k.
-    """
-
-    gradient: Callable[[jax.Array], jax.Array]
-    ratio: Callable[[jax.Array], jax.Array | float]
-    substitute: Callable[[jax.Array, jax.Array], jax.Array]
-    omit: Callable[[jax.Array], jax.Array]
-
-
-def closed_form(bound: BoundFn) -> ClosedForm | None:
-    """Returns the closed forms that `bound` carries, or None for a plain function."""
-    return getattr(bound, "closed_form", None)
-
-
-def is_linear(bound: BoundFn, log_w: jax.Array) -> bool:
-    """Whether a = ∇L is known not to depend on log w, so that Σ_k a_k ∂_φ log q(z_k) has mean zero."""
-    form = closed_form(bound)
-    return form is not None and type(form.ratio(log_w)) is float
-
-
-def gradient(bound: BoundFn) -> Callable[[jax.Array], jax.Array]:
-    """Returns `log_w -> a = ∇L`, `[K, ...]`: in closed form if the bound has one, else by automatic differentiation."""
-    form = closed_form(bound)
-    return form.gradient if form else jax.grad(lambda log_w: jnp.sum(bound(log_w)))
-
-
-def substitute(bound: BoundFn) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Returns `(log_w, replacement) -> L with log w_k replaced`, `[K, ...]`. Without a closed form O(K²) time."""
-    form = closed_form(bound)
-    return form.substitute if form else _substitute_one_by_one(bound)
-
-
-def omit(bound: BoundFn) -> Callable[[jax.Array], jax.Array]:
-    """Returns `log_w -> L on the K−1 draws other than k`, `[K, ...]`. Without a closed form O(K²) time."""
-    form = closed_form(bound)
-    return form.omit if form else _omit_one_by_one(bound)
-
-
-def _substitute_one_by_one(bound: BoundFn) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    def substituted(log_w: jax.Array, replacement: jax.Array) -> jax.Array:
-        return jax.lax.map(lambda k: bound(log_w.at[k].set(replacement[k])), jnp.arange(log_w.shape[0]))
-
-    return substituted
-
-
-def _omit_one_by_one(bound: BoundFn) -> Callable[[jax.Array], jax.Array]:
-    def without(log_w: jax.Array) -> jax.Array:
-        keep = jnp.arange(log_w.shape[0] - 1)
-        return jax.lax.map(lambda k: bound(log_w[jnp.where(keep < k, keep, keep + 1)]), jnp.arange(log_w.shape[0]))
-
-    return without
+def uniform_weights(log_w: jax.Array) -> jax.Array:
+    """Returns 1/K for every draw, `[K, ...]`."""
+    return jnp.full_like(log_w, 1 / log_w.shape[0])
 
 
 def _closed_form(exponent: float) -> ClosedForm:
     """The closed forms of M_s: a = softmax(s log w) and h = s (a − a²), so 1 − h/a = 1 − s + s a."""
     if exponent == 0:
         return ClosedForm(
-            gradient=lambda log_w: jnp.full_like(log_w, 1 / log_w.shape[0]),
+            gradient=uniform_weights,
+            path=uniform_weights,
             ratio=lambda log_w: 1.0,
             # Not through L + (b − log w)/K: a draw of zero weight would make that −∞ + ∞.
             substitute=lambda log_w, b: mean_of_others(log_w) * (1 - 1 / log_w.shape[0]) + b / log_w.shape[0],
@@ -219,12 +152,20 @@ def _closed_form(exponent: float) -> ClosedForm:
     if abs(s) < _SMALL_EXPONENT:
         # A difference of log-sums, divided by s, would lose its digits to rounding: one power mean per draw, O(K²).
         mean = functools.partial(power_mean, exponent=s)
-        substituted, omitted = _substitute_one_by_one(mean), _omit_one_by_one(mean)
+        substituted, omitted = substitute_one_by_one(mean), omit_one_by_one(mean)
     else:
         substituted, omitted = _substitute_at_once(s), _omit_at_once(s)
+
+    def gradient(log_w: jax.Array) -> jax.Array:
+        return normalized_weights(s * log_w)
+
+    def ratio(log_w: jax.Array) -> jax.Array:
+        return (1 - s) + s * gradient(log_w)
+
     return ClosedForm(
-        gradient=lambda log_w: normalized_weights(s * log_w),
-        ratio=lambda log_w: (1 - s) + s * normalized_weights(s * log_w),
+        gradient=gradient,
+        path=lambda log_w: ratio(log_w) * gradient(log_w),
+        ratio=ratio,
         substitute=substituted,
         omit=omitted,
     )
@@ -245,28 +186,35 @@ def _make(exponent: float) -> BoundFn:
     def bound(log_w: jax.Array) -> jax.Array:
         return power_mean(log_w, exponent)
 
-    vars(bound).update(closed_form=_closed_form(exponent))
-    return bound
+    return with_closed_form(bound, _closed_form(exponent))
 
 
-vars(elbo).update(closed_form=_closed_form(0.0))
-vars(iwae).update(closed_form=_closed_form(1.0))
+def _largest(log_w: jax.Array) -> jax.Array:
+    check_log_weights(log_w)
+    return jnp.max(log_w, axis=0)
 
 
-def _exclusive(
-    cumulate: Callable[..., jax.Array],
-    combine: Callable[[jax.Array, jax.Array], jax.Array],
-    identity: float,
-    values: jax.Array,
-) -> jax.Array:
-    """Combines all values but the k-th along axis 0, from what comes before k and what comes after."""
-    edge = jnp.full_like(values[:1], identity)
-    before = cumulate(values, axis=0)[:-1]
-    after = cumulate(values[::-1], axis=0)[-2::-1]
-    return combine(jnp.concatenate([edge, before]), jnp.concatenate([after, edge]))
+def _indicator_of_largest(log_w: jax.Array) -> jax.Array:
+    """1 for the largest, the first of equals, and 0 for the others."""
+    return jnp.moveaxis(jax.nn.one_hot(jnp.argmax(log_w, axis=0), log_w.shape[0], dtype=log_w.dtype), -1, 0)
 
 
-def _check_log_weights(log_w: jax.Array) -> None:
+with_closed_form(
+    _largest,
+    ClosedForm(
+        gradient=_indicator_of_largest,
+        path=None,
+        ratio=None,
+        substitute=lambda log_w, b: jnp.maximum(largest_of_others(log_w), b),
+        omit=largest_of_others,
+    ),
+)
+with_closed_form(elbo, _closed_form(0.0))
+with_closed_form(iwae, _closed_form(1.0))
+
+
+def check_log_weights(log_w: jax.Array) -> None:
+    """Raises unless `log_w` is a floating-point array with an axis of at least one draw."""
     dtype = getattr(log_w, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         got = f"dtype {dtype}" if dtype is not None else f"{log_w!r}"

@@ -1,0 +1,90 @@
+"""Operators on estimators: another sign for φ, another bound for φ."""
+
+import jax
+import jax.numpy as jnp
+
+from vi_jax import bounds
+from vi_jax.estimators.reparameterized import pathwise
+from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
+
+
+def minimized(estimator_: Estimator) -> Estimator:
+    """Descends the bound in φ, and ascends it in θ as before.
+
+        path ← −path,  score ← −score
+
+    For an upper bound, tightest where it is smallest: `cubo`, `thermodynamic_upper`, `eubo`. Unbiased for minus
+    the gradient in φ where the estimator it is given is unbiased for the gradient; the same price.
+    """
+
+    def of_bound(bound: BoundFn) -> CoefficientFn:
+        coefficients = estimator_(bound)
+
+        def descending(log_w: jax.Array) -> Coefficients:
+            model, path, score, ratio = coefficients(log_w)
+            # 0.0 stays 0.0: no path. 1.0 is no longer true, and says so with an array.
+            if type(ratio) is float and ratio != 0:
+                ratio = jnp.full_like(model, ratio)
+            return Coefficients(model, -path, -score, ratio if ratio is None or type(ratio) is float else -ratio)
+
+        return descending
+
+    return _named(of_bound, f"minimized({_name(estimator_)})")
+
+
+def split(theta: tuple[BoundFn, Estimator], phi: tuple[BoundFn, Estimator]) -> Estimator:
+    """Lets θ follow one bound and φ another, with an estimator each, on the same draws.
+
+        model from theta;   path and score from phi
+
+    The bound that `value_and_grad` is given beside it is reported as the value, and followed by nothing. Each half is
+    as unbiased as it is alone. Two backward passes where φ takes derivatives through the draws.
+
+    Args:
+      theta: (bound, estimator) for θ.
+      phi: (bound, estimator) for φ.
+
+    Returns:
+      An estimator.
+    """
+    of_theta, of_phi = (rule(bound) for bound, rule in (theta, phi))
+
+    def of_bound(bound: BoundFn) -> CoefficientFn:
+        del bound
+
+        def joined(log_w: jax.Array) -> Coefficients:
+            _, path, score, ratio = of_phi(log_w)
+            return Coefficients(
+                of_theta(log_w).model, path, score, 0.0 if type(ratio) is float and ratio == 0 else None
+            )
+
+        return joined
+
+    return _named(of_bound, f"split(theta={_name(theta[1])}, phi={_name(phi[1])})")
+
+
+def piwae(num_groups: int, estimator_: Estimator = pathwise) -> Estimator:
+    """Partially importance-weighted: θ follows its bound over all draws, and φ follows `miwae(num_groups)`.
+
+    θ gains from every draw, while φ keeps the signal-to-noise ratio of small groups. Price: that of `split`.
+
+    Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better" (arXiv:1802.04537).
+
+    Args:
+      num_groups: M, which divides K.
+      estimator_: for both halves.
+    """
+
+    def of_bound(bound: BoundFn) -> CoefficientFn:
+        return split(theta=(bound, estimator_), phi=(bounds.miwae(num_groups), estimator_))(bound)
+
+    return _named(of_bound, f"piwae({num_groups}, {_name(estimator_)})")
+
+
+def _name(estimator_: Estimator) -> str:
+    return getattr(estimator_, "__name__", str(estimator_))
+
+
+def _named(of_bound: Estimator, name: str) -> Estimator:
+    setattr(of_bound, "__name__", name)  # noqa: B010 - a protocol has no name, a function does
+    return of_bound
