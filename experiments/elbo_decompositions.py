@@ -46,7 +46,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import vi_jax as vi
-from experiments import cli, progress, style
+from experiments import cli, intervals, progress, style
 from vi_jax.data import binarize, digits_split
 from vi_jax.measurement import moments, snr
 
@@ -270,12 +270,12 @@ def row(cell: moments.Moments, exact: Exact, identity: dict[str, float]) -> dict
         [*map(gradient_z, moments.pool(gradient).mean, errors_of(gradient), exact.gradient, exact.gradient_error)]
     )
     return {
-        **interval("elbo", value),
+        **intervals.columns("elbo", value),
         "exact": float(exact.elbo),
         "exact_error": float(exact.elbo_error),
         "z_score": float((value.value - exact.elbo) / max(error, ROUNDING)),
-        **interval("variance_theta", variance.theta),
-        **interval("variance_phi", variance.phi),
+        **intervals.columns("variance_theta", variance.theta),
+        **intervals.columns("variance_phi", variance.phi),
         "gradient_z_max": float(np.abs(z).max()),
         "gradient_z_rms": float(np.sqrt(np.mean(z**2))),
         "num_coordinates": z.size,
@@ -292,11 +292,6 @@ def errors_of(gradient: moments.Moments) -> vi.Params:
 def gradient_z(mean: jax.Array, error: jax.Array, exact: jax.Array, exact_error: jax.Array) -> np.ndarray:
     """Returns the distance of each coordinate from the exact gradient, in standard errors of both."""
     return np.asarray(mean - exact) / np.maximum(np.hypot(error, exact_error), ROUNDING)
-
-
-def interval(name: str, estimate: Any) -> dict[str, float]:
-    """Returns the columns `name`, `name_low`, `name_high`."""
-    return dict(zip((name, f"{name}_low", f"{name}_high"), (float(end) for end in estimate), strict=True))
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -32,10 +32,9 @@ import optax
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 import vi_jax as vi
-from experiments import cli, progress, style
+from experiments import cli, intervals, progress, style
 from vi_jax.data import binarize, digits_split
 
 TABLE = vi.models.EYE_COLOURS
@@ -118,14 +117,13 @@ def ancestral(key: jax.Array, exact: vi.models.ExactModel, theta: Any, num_draws
 
 
 def frequency(count: int, total: int, exact: float) -> dict[str, float]:
-    """Returns a frequency with its 95 % interval (Wilson 1927), and its distance from the exact probability.
+    """Returns a frequency with its interval, and its distance from the exact probability.
 
     The z-score is in standard errors of the exact probability; where that is 0 or 1, 0 for a frequency that is equal.
     """
-    interval = stats.binomtest(int(count), int(total)).proportion_ci(method="wilson")
     share, error = count / total, (exact * (1 - exact) / total) ** 0.5
     z_score = 0.0 if share == exact else (share - exact) / max(error, np.finfo(float).tiny)
-    return {"estimate": share, "estimate_low": interval.low, "estimate_high": interval.high, "z_score": z_score}
+    return intervals.share("estimate", count, total) | {"z_score": z_score}
 
 
 def learn(
@@ -157,8 +155,8 @@ def prior_rows(
     prior = np.asarray(jax.nn.softmax(theta.logits), np.float64)
     means, errors = posteriors.mean(axis=0), posteriors.std(axis=0, ddof=1) / num_draws**0.5
     for z, (exact, mean, error) in enumerate(zip(prior, means, errors, strict=True)):
-        ends = {"estimate_low": mean - 1.96 * error, "estimate_high": mean + 1.96 * error}
-        yield row("E p(z | x)", "", str(z), exact, estimate=mean, **ends, z_score=(mean - exact) / error)
+        estimate = intervals.around("estimate", mean, error)
+        yield row("E p(z | x)", "", str(z), exact, **estimate, z_score=(mean - exact) / error)
     yield from pixel_rows("component", jax.nn.sigmoid(theta.pixel_logits))
 
 

@@ -42,7 +42,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import vi_jax as vi
-from experiments import cli, progress, style
+from experiments import cli, intervals, progress, style
 from vi_jax.data.digits import binarize, digits_split
 from vi_jax.measurement import moments, snr
 from vi_jax.training import init_state
@@ -250,35 +250,25 @@ def row(
     log_p_error = float(jnp.sqrt(jnp.sum(evidence.standard_error**2)) / evidence.standard_error.size)
     bound, low, high = (float(end) for end in cell["bound"])
     # The two errors are independent: their half-widths add in squares.
-    gap_error = ((high - low) ** 2 / 4 + (1.96 * log_p_error) ** 2) ** 0.5
+    gap_error = ((high - low) ** 2 / 4 + (intervals.QUANTILE * log_p_error) ** 2) ** 0.5
     gap = log_p - bound
     return {
         "parameters": point,
         "objective": objective,
         "estimator": estimator,
         "num_samples": num_samples,
-        **interval("bound", cell["bound"]),
-        "log_evidence": log_p,
-        "log_evidence_low": log_p - 1.96 * log_p_error,
-        "log_evidence_high": log_p + 1.96 * log_p_error,
-        "gap": gap,
-        "gap_low": gap - gap_error,
-        "gap_high": gap + gap_error,
-        **interval("variance_theta", cell["variance"].theta),
-        **interval("variance_phi", cell["variance"].phi),
-        **interval("snr_theta", cell["snr"].theta),
-        **interval("snr_phi", cell["snr"].phi),
-        **interval("ess", cell["ess"]),
+        **intervals.columns("bound", cell["bound"]),
+        **intervals.around("log_evidence", log_p, log_p_error),
+        **intervals.columns("gap", (gap, gap - gap_error, gap + gap_error)),
+        **intervals.columns("variance_theta", cell["variance"].theta),
+        **intervals.columns("variance_phi", cell["variance"].phi),
+        **intervals.columns("snr_theta", cell["snr"].theta),
+        **intervals.columns("snr_phi", cell["snr"].phi),
+        **intervals.columns("ess", cell["ess"]),
         "milliseconds": milliseconds,
         "num_data": config.num_data,
         "num_replicates": config.num_replicates,
     }
-
-
-def interval(name: str, estimate: Any) -> dict[str, float]:
-    """Returns the columns `name`, `name_low`, `name_high`."""
-    value, low, high = (float(end) for end in estimate)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:

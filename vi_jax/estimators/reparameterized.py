@@ -81,8 +81,8 @@ def doubly_reparameterized(bound: BoundFn, log_w: jax.Array) -> Coefficients:
         return reparameterize_score(pathwise)(bound)(log_w)
     if form.path is None:
         raise ValueError(
-            f"doubly_reparameterized needs a bound whose derivative is continuous, which {bound.__name__} is not: "
-            "with it use pathwise, or without reparameterization score_function, leave_one_out or vimco."
+            f"doubly_reparameterized needs a bound whose derivative is continuous, and that of {bound!r} jumps: use "
+            "pathwise with it, or for any guide score_function, leave_one_out or vimco."
         )
     a, path = form.gradient(log_w), form.path(log_w)
     return Coefficients(a, path, jnp.zeros_like(a), None if form.ratio is None else form.ratio(log_w))

@@ -2,4 +2,5 @@
 
 from vi_jax.objectives.decompositions import analytic_entropy as analytic_entropy
 from vi_jax.objectives.decompositions import analytic_kl as analytic_kl
+from vi_jax.objectives.forward_kl import exact_draws as exact_draws
 from vi_jax.objectives.likelihood import maximum_likelihood as maximum_likelihood
