@@ -37,12 +37,26 @@ def test_the_first_example_fits_on_a_screen():
     assert len([line for line in block.splitlines() if line.strip()]) <= 26
 
 
+def section(title: str) -> str:
+    return TEXT.split(f"## {title}")[1].split("\n## ")[0]
+
+
 @pytest.mark.parametrize(
-    "name", sorted(set(re.findall(r"`([a-z_]+)(?:\(\w+\))?`", TEXT.split("## Bounds")[1].split("## More")[0])))
+    "name", sorted(set(re.findall(r"`(?:vi\.)?([a-z_]+)(?:\(\w+(?:, \w+)*\))?`", section("Bounds and estimators"))))
 )
 def test_every_name_in_the_tables_exists(name):
-    if name not in ("ratio",):
-        assert hasattr(vi.estimators, name) or hasattr(vi.bounds, name)
+    homes = (vi, vi.estimators, vi.bounds, vi.objectives)
+    assert name == "ratio" or any(hasattr(home, name) for home in homes)
+
+
+def test_the_story_is_every_experiment_once_and_each_has_its_row_and_its_figure():
+    files = {path.stem for path in (ROOT / "experiments").glob("*.py") if "\ndef run(" in path.read_text()}
+    assert sorted(re.findall(r"\| `([a-z_]+)` \|", section("The story"))) == sorted(files)
+    rows = (ROOT / "experiments" / "README.md").read_text()
+    for name in files:
+        assert f"`python -m experiments.{name}`" in rows
+        assert f"(../docs/figures/{name}.png)" in rows
+        assert (ROOT / "docs" / "figures" / f"{name}.png").exists()
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", TEXT))
