@@ -31,7 +31,7 @@ esac
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format bench experiments constraints python clean
+.PHONY: help venv run test check format certify bench experiments constraints python clean
 # One target at a time under `make -j` too: targets share the environment, and a timing must not share the machine.
 .NOTPARALLEL:
 
@@ -40,7 +40,7 @@ help: ## print this list
 	@echo
 	@echo "PYTHON=python3.12   the Python to build the environment with (now: $(PYTHON))"
 	@echo "VENV=DIR            the environment's folder (now: $(VENV))"
-	@echo "ARGS='...'          passed on by run, test, bench and experiments, as in: make test ARGS='-k iwae'"
+	@echo "ARGS='...'          passed on by run, test, certify, bench and experiments, as in: make test ARGS='-k iwae'"
 	@echo "QUICK=1             makes 'make experiments' use the quick forms: minutes in all, and docs/figures stays as it is"
 
 venv: ## build the environment
@@ -73,6 +73,11 @@ check: venv ## lint, formatting, types
 format: venv ## format the code and fix what the linter can
 	@$(RUN) -m ruff check --fix-only --quiet .
 	@$(RUN) -m ruff format .
+
+certify: venv ## measure every bound × estimator against its exact gradient, and write docs/estimators.md
+	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && \
+	$(RUN) -m experiments.certify --out "$$out" --keep-figure docs/figures/certify.png $(ARGS) && \
+	$(RUN) -m experiments.certified_page "$$out"/certify/* docs/estimators.md
 
 bench: venv ## time the gradients on this machine's device
 	@$(RUN) -m experiments.bench $(ARGS)

@@ -59,6 +59,15 @@ def test_the_story_is_every_experiment_once_and_each_has_its_row_and_its_figure(
         assert (ROOT / "docs" / "figures" / f"{name}.png").exists()
 
 
+def test_the_page_on_adding_runs():
+    """Its assertions are the test: estimators of a one-line bound agree, closed forms are the derivatives."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "adding.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 6
+    namespace = {}
+    for block in blocks:
+        exec(compile(block, "docs/adding.md", "exec"), namespace)
+
+
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", TEXT))
 def test_every_link_leads_to_a_file(target):
     assert (ROOT / target).exists()
