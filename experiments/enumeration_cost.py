@@ -267,11 +267,11 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, Any] = {"d": shown["d"], "log p(x)": shown["log_p"].round(2)}
     errors = shown[["free_energy_relative_error", "idle_relative_error"]].max(axis=1)
     columns |= {"−F": shown["free_energy"], "exact": shown["free_energy_exact"]}
-    columns |= {"rel. error": [digits(error) for error in errors]}
+    columns |= {"error": [digits(error) for error in errors]}
     columns |= {"ms/image" + end: 1000 * shown["seconds" + end] for end in ("", "_low", "_high")}
+    columns |= {"slope" + end: shown["exponent" + end] for end in ("", "_low", "_high")}
+    columns["years, 50"] = [digits(years) for years in shown["years_at_50"]]
     columns["MB"] = [digits(megabytes) for megabytes in shown["megabytes"]]
-    columns |= {"slope/bit" + end: shown["exponent" + end] for end in ("", "_low", "_high")}
-    columns["years, d=50"] = [digits(years) for years in shown["years_at_50"]]
     return pd.DataFrame(columns)
 
 

@@ -300,7 +300,8 @@ def estimated(quantity: str, value: float | np.floating, error: float, exact: fl
 def root(quantity: str, square: float, error: float, exact_square: float) -> dict[str, Any]:
     """As `estimated`, of the root of a mean square; the z-score is that of the square, which is nearer to normal."""
     ends = (math.sqrt(max(0.0, square + side * 1.96 * error)) for side in (0, -1, 1))
-    return columns(quantity, tuple(ends), math.sqrt(exact_square), (square - exact_square) / error)
+    z = (square - exact_square) / error if error > 0 else math.nan
+    return columns(quantity, tuple(ends), math.sqrt(exact_square), z)
 
 
 def limited(quantity: str, values: np.ndarray, exact: float) -> dict[str, Any]:

@@ -30,6 +30,11 @@ def mean(name: str, values: np.ndarray) -> dict[str, float]:
 
 
 def share(name: str, count: Any, total: Any) -> dict[str, float]:
-    """Returns the columns of count / total, by the interval of Wilson (1927), which is one at 0 and at 1 too."""
+    """Returns the columns of count / total, by the interval of Wilson (1927), which is one at 0 and at 1 too.
+
+    NaN where there is nothing to count.
+    """
+    if total == 0:
+        return columns(name, (np.nan, np.nan, np.nan))
     ends = stats.binomtest(int(count), int(total)).proportion_ci(method="wilson")
     return columns(name, (int(count) / int(total), ends.low, ends.high))

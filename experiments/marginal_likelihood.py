@@ -121,6 +121,8 @@ def frequency(count: int, total: int, exact: float) -> dict[str, float]:
 
     The z-score is in standard errors of the exact probability; where that is 0 or 1, 0 for a frequency that is equal.
     """
+    if total == 0:
+        return intervals.share("estimate", 0, 0) | {"z_score": np.nan}
     share, error = count / total, (exact * (1 - exact) / total) ** 0.5
     z_score = 0.0 if share == exact else (share - exact) / max(error, np.finfo(float).tiny)
     return intervals.share("estimate", count, total) | {"z_score": z_score}

@@ -88,6 +88,10 @@ def test_refusals_name_the_remedy():
         exact.score_support(toy.model, guide, params, jnp.zeros(2))
     with pytest.raises(ValueError, match=r"3\^20 tuples"):
         exact.expected_bound(bounds.iwae, ORACLE.model, FINITE, oracle_params(), DATUM, num_samples=20)
+    deep = models.sigmoid_belief_net(13, 2)
+    point = vi.Params(deep.model.init(jax.random.key(0)), jnp.zeros(13))
+    with pytest.raises(ValueError, match=r"no closed form of KL\(CodeDistribution"):
+        exact.forward_kl(deep, guides.bernoulli(13), point, jnp.zeros(2))
     odd = toy._replace(posterior=lambda theta, x: "no distribution")
 
     class Unpaired:

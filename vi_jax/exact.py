@@ -134,9 +134,14 @@ def _expect(probabilities: jax.Array, values: jax.Array) -> jax.Array:
 
 def _closed_form(first, second) -> jax.Array:
     try:
-        return first.kl_divergence(second)
+        # Distributions of our own, as of a posterior over codes, need not have it at all.
+        return getattr(first, "kl_divergence", _not_implemented)(second)
     except NotImplementedError as error:
         raise ValueError(
             f"distrax has no closed form of KL({type(first).__name__} ‖ {type(second).__name__}): give the guide a "
             "support to sum over, or estimate the divergence from draws."
         ) from error
+
+
+def _not_implemented(other) -> jax.Array:
+    raise NotImplementedError(f"KL to {type(other).__name__}")

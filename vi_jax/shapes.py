@@ -11,6 +11,8 @@ def check_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> jax.Arra
     Models and guides are written without batch axes. Given a whole batch, or one element of a datum whose batch axis
     was left out, arithmetic would broadcast and return a plausible number.
     """
+    if hasattr(value, "visible"):
+        raise ValueError(f"{name} must be an array of shape {shape}: this model or guide takes whole data, no Partial.")
     if jnp.shape(value) != shape:
         raise ValueError(
             f"{name} must have shape {shape}, one datum or one draw, got {jnp.shape(value)}. The library adds the "

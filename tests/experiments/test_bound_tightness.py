@@ -27,6 +27,8 @@ def test_every_estimate_of_the_library_is_within_four_standard_errors(rows):
     judged = rows.dropna(subset=["estimate"])
     assert len(judged) == 5 * (3 * 3 + 1)
     assert judged["z"].abs().max() < 4
+    # An error that is stated too large would pass the line above.
+    assert judged["z"].abs().median() > 0.2
     # Not because the errors are wide: at the largest K the means are right to a fifth of the gap they measure.
     widest = judged.query("bound == 'IWAE' and num_samples == 64 and half_variance < 2")
     assert len(widest) == 4

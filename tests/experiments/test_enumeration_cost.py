@@ -73,4 +73,4 @@ def test_figure_and_table_read_the_rows(rows):
         assert len(enumeration_cost.figure(rows).axes) == 4
     table = enumeration_cost.table(rows)
     assert table["d"].tolist() == [1, 5, 13, 16]
-    assert {"exact", "rel. error"} <= set(table.columns)
+    assert {"exact", "error"} <= set(table.columns)

@@ -32,6 +32,7 @@ def test_the_split_is_the_one_of_the_library():
 def test_estimates_of_the_visible_evidence_agree_with_the_exact_ones_and_with_each_other(rows):
     evidence = rows[rows["part"].eq("evidence")]
     assert evidence["z"].abs().max() < 4
+    assert evidence["z"].abs().median() > 0.2
     assert len(evidence) == 4 * CONFIG.num_shown
     assert evidence["exact"].notna().eq(evidence["model"].ne("VAE")).all()
     assert evidence.groupby(["model", "what"])["ess_share"].mean().min() > 0.05
@@ -41,6 +42,7 @@ def test_estimated_hidden_pixels_agree_with_the_exact_conditional_mean(rows):
     pixels = rows[rows["part"].eq("hidden pixel")]
     assert set(pixels["model"]) == {"PPCA", "belief net"}
     assert pixels["z"].abs().max() < 4
+    assert pixels["z"].abs().median() > 0.2
 
 
 def test_a_models_own_images_are_calibrated_whatever_the_model(rows):
@@ -48,6 +50,7 @@ def test_a_models_own_images_are_calibrated_whatever_the_model(rows):
     own = curves[curves["what"].eq(hidden_half.OWN)]
     assert set(own["model"]) == {"PPCA", "belief net", "VAE"}
     assert own["z"].abs().max() < 4
+    assert own["z"].abs().median() > 0.2
     real = curves[curves["what"].eq(hidden_half.REAL) & curves["model"].eq("PPCA")]
     # Real pixels are white more often than any Gaussian is at its mean: they cannot be calibrated.
     below = real.query("exact < 0.6")

@@ -32,7 +32,10 @@ def test_the_posterior_is_the_row_divided_by_its_sum(rows):
 
 @pytest.mark.parametrize("name", ["p(x)", "p(z | x)", "E p(z | x)"])
 def test_frequencies_among_ancestral_draws_agree_with_the_sums(rows, name):
-    assert part(rows, name)["z_score"].abs().max() < 4
+    z = part(rows, name)["z_score"].abs()
+    assert z.max() < 4
+    # An error that is stated too large would pass the line above.
+    assert z.median() > 0.15
 
 
 def test_what_has_probability_zero_is_never_drawn(rows):

@@ -49,7 +49,8 @@ def test_components_start_around_the_mean():
     np.testing.assert_allclose(many.pixel_logits.mean(axis=0), np.log([0.25, 0.001 / 0.999]), atol=0.07)
 
 
-def test_an_index_outside_the_components_is_nan_and_a_batch_is_refused():
-    assert jnp.isnan(MIXTURE.model.log_joint(theta(), IMAGES[0], jnp.array(3)))
+def test_an_index_outside_the_components_has_probability_zero_and_a_batch_is_refused():
+    for z in (-1, 3):
+        assert MIXTURE.model.log_joint(theta(), IMAGES[0], jnp.array(z)) == -jnp.inf
     with pytest.raises(ValueError, match=r"x must have shape \(4,\)"):
         MIXTURE.log_evidence(theta(), IMAGES)

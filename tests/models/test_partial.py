@@ -22,6 +22,34 @@ def test_a_hidden_pixel_counts_for_nothing_in_a_decoder():
     np.testing.assert_allclose(decoder.log_joint(theta, everything, z), decoder.log_joint(theta, x, z), rtol=1e-12)
 
 
+HIDING = {
+    "bernoulli_mixture": models.bernoulli_mixture(3, 4),
+    "factor_analysis": models.factor_analysis(2, 4),
+    "sigmoid_belief_net": models.sigmoid_belief_net(2, 4),
+}
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_what_stands_at_a_hidden_coordinate_is_never_used(name):
+    exact = HIDING[name]
+    theta = exact.model.init(jax.random.key(0))
+    x, visible = jnp.array([1.0, 0.0, 1.0, 0.0]), jnp.array([True, False, True, False])
+    z = exact.posterior(theta, x).sample(seed=jax.random.key(1))
+    clean, odd = models.observe(x, visible), models.Partial(jnp.where(visible, x, 7.0), visible)
+    for f in (exact.log_evidence, lambda t, x: exact.model.log_joint(t, x, z)):
+        np.testing.assert_allclose(f(theta, odd), f(theta, clean), rtol=1e-12)
+    log_q = [exact.posterior(theta, datum).log_prob(z) for datum in (clean, odd)]
+    np.testing.assert_allclose(*log_q, rtol=1e-12)
+
+
+def test_a_model_of_whole_data_says_so():
+    with pytest.raises(ValueError, match="takes whole data, no Partial"):
+        models.restricted_boltzmann_machine(2, 4).log_evidence(
+            models.restricted_boltzmann_machine(2, 4).model.init(jax.random.key(0)),
+            models.observe(jnp.zeros(4), jnp.zeros(4, bool)),
+        )
+
+
 def test_one_mask_for_all_or_one_for_each():
     x = jnp.arange(6.0).reshape(2, 3)
     one = models.observe(x, jnp.array([True, False, True]))

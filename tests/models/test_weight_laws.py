@@ -86,5 +86,23 @@ def test_bad_arguments_are_named():
         models.expected_renyi(law, 1, alpha=float("nan"))
     with pytest.raises(ValueError, match="scale must be positive"):
         models.lognormal_weights(0.0)
-    with pytest.raises(ValueError, match="variance must be positive"):
+    with pytest.raises(ValueError, match="variance must be finite and above"):
         models.linear_gaussian_weights(2, variance=-1.0)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 2.0, -1.0])
+def test_a_weight_that_may_be_zero_makes_every_bound_minus_infinity_and_the_eubo_finite(alpha):
+    law = models.WeightLaw(jnp.array([-jnp.inf, 0.0]), jnp.log(jnp.array([0.5, 0.5])))
+    assert models.expected_renyi(law, 4, alpha=alpha) == -jnp.inf
+    assert models.eubo_of_weights(law) == 0
+
+
+def test_moments_of_the_toy_hold_down_to_where_they_become_infinite():
+    """E w = 1 and E w² = (2s)^D (4s − 1)^{−D/2}, on the same nodes."""
+    for dim, variance in ((1, 0.26), (20, 0.3), (5, 2.0)):
+        law = models.linear_gaussian_weights(dim, variance=variance)
+        np.testing.assert_allclose(models.log_moment(law, 1), 0, atol=1e-9)
+        expected = dim * np.log(2 * variance) - dim / 2 * np.log(4 * variance - 1)
+        np.testing.assert_allclose(models.log_moment(law, 2), expected, rtol=1e-7, atol=1e-9)
+    with pytest.raises(ValueError, match="above 1/4"):
+        models.linear_gaussian_weights(1, variance=0.25)

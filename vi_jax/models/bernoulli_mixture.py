@@ -44,7 +44,7 @@ def bernoulli_mixture(num_components: int, data_dim: int, *, mean: ArrayLike | N
 
     Raises:
       TypeError, ValueError: a count is not a positive integer; `mean` has another shape or leaves [0, 1]. When called:
-        x has another shape. An index z outside the components gives NaN.
+        x has another shape. A z outside the components has probability zero.
     """
     num_components = checks.check_positive_int("num_components", num_components)
     data_dim = checks.check_positive_int("data_dim", data_dim)
@@ -56,8 +56,9 @@ def bernoulli_mixture(num_components: int, data_dim: int, *, mean: ArrayLike | N
 
     def log_joint(theta: BernoulliMixture, x: jax.Array | Partial, z: jax.Array) -> jax.Array:
         values, visible = split(x, data_dim, theta.pixel_logits.dtype)
-        log_likelihood = sum_visible(bernoulli_log_prob(theta.pixel_logits.at[z].get(mode="fill"), values), visible)
-        return jax.nn.log_softmax(theta.logits)[z] + log_likelihood
+        log_likelihood = sum_visible(bernoulli_log_prob(theta.pixel_logits[z], values), visible)
+        inside = (z >= 0) & (z < num_components)
+        return jnp.where(inside, jax.nn.log_softmax(theta.logits)[z] + log_likelihood, -jnp.inf)
 
     def log_joint_of_all(theta: BernoulliMixture, x: jax.Array | Partial) -> jax.Array:
         return jax.vmap(lambda z: log_joint(theta, x, z))(jnp.arange(num_components))

@@ -13,6 +13,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 _NEWTON_STEPS = 60
+_MOST_STEPS = 5000
 _LARGEST_LOG_STEP = 1.0
 
 
@@ -79,13 +80,14 @@ def gaussian_renyi_bound(
     ratios = jnp.linalg.eigvalsh(whitened.T @ whitened)
     growth = s * (ratios - 1)
     finite = jnp.all(growth > -1)
+    valid = ~jnp.any(jnp.isnan(ratios))
     # The branch that is not taken is differentiated too: it must not divide by zero.
     growth, ratios = jnp.where(finite, growth, 0), jnp.where(finite, ratios, 1)
     slope = jnp.log1p(growth) / s if s else ratios - 1
     mixed = jnp.where(finite, alpha * cov_p + s * cov_q, jnp.eye(mean_q.shape[0], dtype=cov_p.dtype))
     shift = mean_p - mean_q
     value = jnp.sum(jnp.log(ratios) - slope) / 2 - alpha * (shift @ jnp.linalg.solve(mixed, shift)) / 2
-    return jnp.where(finite, value, math.copysign(math.inf, s))
+    return jnp.where(valid, jnp.where(finite, value, math.copysign(math.inf, s)), jnp.nan)
 
 
 def mean_field_optimum(covariance: ArrayLike, *, alpha: float) -> jax.Array:
@@ -115,16 +117,22 @@ def mean_field_optimum(covariance: ArrayLike, *, alpha: float) -> jax.Array:
     variances = jnp.diag(covariance)
     # Free of units: the bound does not change if a coordinate is measured on another scale.
     correlation = covariance / jnp.sqrt(variances[:, None] * variances)
-    precision = jnp.linalg.inv(correlation)
+    valid = jnp.all(jnp.isfinite(jnp.linalg.cholesky(correlation)))
+    return jnp.where(valid, variances * _unit_optimum(correlation, jnp.linalg.inv(correlation), alpha), jnp.nan)
+
+
+def _unit_optimum(correlation: jax.Array, precision: jax.Array, alpha: float) -> jax.Array:
+    """Returns the variances for coordinates of variance one."""
+    ones = jnp.ones(correlation.shape[0], correlation.dtype)
     if alpha == 1:
-        return variances / jnp.diag(precision)
+        return ones / jnp.diag(precision)
     if alpha > 1:
-        return variances * _meet_from_inside(alpha * correlation, alpha - 1)
+        return _meet_from_inside(alpha * correlation, alpha - 1, ones / jnp.diag(precision))
     if alpha < 0:
-        return variances / _meet_from_inside((1 - alpha) * precision, -alpha)
+        return 1 / _meet_from_inside((1 - alpha) * precision, -alpha, ones)
     if alpha == 0:
-        return variances
-    return variances / _meet_in_logs((1 - alpha) * precision, alpha, jnp.diag(precision))
+        return ones
+    return 1 / _meet_in_logs((1 - alpha) * precision, alpha, jnp.diag(precision))
 
 
 def quadrature_kl(
@@ -159,23 +167,34 @@ def quadrature_kl(
 
 
 @jax.jit
-def _meet_from_inside(base: jax.Array, share: jax.Array | float) -> jax.Array:
+def _meet_from_inside(base: jax.Array, share: jax.Array | float, limit: jax.Array) -> jax.Array:
     """Solves diag((base − c diag y)⁻¹) = 1/y for y > 0, c = `share` > 0.
 
     It minimises −c Σ log y_i − log |base − c diag y|, which is convex and, scaled to coefficients of at least 1,
-    self-concordant: Newton steps of length 1/(1 + decrement) never leave the domain and end quadratically.
+    self-concordant: Newton steps of length 1/(1 + decrement) never leave the domain and end quadratically. They begin
+    at `limit`, the solution as c → 0, or on the way to it from zero where it lies outside. What has not arrived is NaN.
     """
     scale = jnp.maximum(1, 1 / share)
 
-    def step(_: int, y: jax.Array) -> jax.Array:
+    def newton(y: jax.Array) -> tuple[jax.Array, jax.Array]:
         inverse = jnp.linalg.inv(base - share * jnp.diag(y))
         slope = share * (jnp.diag(inverse) - 1 / y)
-        newton = jnp.linalg.solve(share * jnp.diag(1 / y**2) + share**2 * inverse**2, slope)
-        decrement = jnp.sqrt(jnp.maximum(scale * (slope @ newton), 0))
-        return y - newton / (1 + decrement)
+        step = jnp.linalg.solve(share * jnp.diag(1 / y**2) + share**2 * inverse**2, slope)
+        return step, jnp.sqrt(jnp.maximum(scale * (slope @ step), 0))
 
-    start = jnp.full(base.shape[0], jnp.linalg.eigvalsh(base)[0] / (2 * share))
-    return jax.lax.fori_loop(0, _NEWTON_STEPS, step, start)
+    def advance(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        count, y, _ = state
+        step, decrement = newton(y)
+        return count + 1, y - step / (1 + decrement), jnp.max(jnp.abs(step) / y)
+
+    tiny = 4 * jnp.finfo(base.dtype).eps
+    root = jnp.linalg.cholesky(base)
+    scaled = solve_triangular(root, solve_triangular(root, jnp.diag(limit), lower=True).T, lower=True)
+    start = limit * jnp.minimum(1, 0.5 / (share * jnp.linalg.eigvalsh(scaled)[-1]))
+    first = (jnp.zeros((), int), start, jnp.full((), jnp.inf, base.dtype))
+    _, y, _ = jax.lax.while_loop(lambda state: (state[0] < _MOST_STEPS) & (state[2] > tiny), advance, first)
+    residual = jnp.max(jnp.abs(y * jnp.diag(jnp.linalg.inv(base - share * jnp.diag(y))) - 1))
+    return jnp.where(residual < jnp.finfo(base.dtype).eps ** 0.5, y, jnp.nan)
 
 
 @jax.jit

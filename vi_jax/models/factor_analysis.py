@@ -132,7 +132,8 @@ def ppca_maximum_likelihood(x: jax.Array, latent_dim: int) -> FactorAnalysis:
     with Λ the q largest and U their eigenvectors. W is unique up to a rotation of z. Tipping and Bishop (1999).
 
     Args:
-      x: `[N, D]`. A pixel that never varies makes the other estimates worse, not undefined: leave it out.
+      x: `[N, D]`. A pixel that never varies only lowers the noise estimate: leave it out. Where
+        the data have rank q or less, the noise is 0 and its logarithm −∞ or NaN: the maximum is unbounded.
       latent_dim: q, below D.
 
     Raises:

@@ -62,13 +62,15 @@ def linear_gaussian_weights(dim: int, *, variance: float = 2 / 3) -> WeightLaw:
       variance: s, of the guide.
 
     Raises:
-      TypeError, ValueError: `dim` is not a positive integer, or `variance` is not positive and finite.
+      TypeError, ValueError: `dim` is not a positive integer; `variance` is not finite, or not above ¼, where E w² is
+        infinite and no list of nodes would tell.
     """
     dim = checks.check_positive_int("dim", dim)
-    if not 0 < variance < math.inf:
-        raise ValueError(f"variance must be positive and finite, got {variance!r}.")
+    if not 0.25 < variance < math.inf:
+        raise ValueError(f"variance must be finite and above 1/4, where E w² becomes infinite, got {variance!r}.")
     # In y = log |ε|² the density is proportional to exp(D y/2 − e^y/2): smooth, and dead at both ends.
-    log_square = np.linspace(-90 / dim - 5, math.log(2 * dim + 200), 2401)
+    # The density times w² falls like exp(−(2s − ½) |ε|²), more slowly than the density itself where s < ½.
+    log_square = np.linspace(-90 / dim - 5, math.log((2 * dim + 200) / min(1.0, 4 * variance - 1)), 2401)
     square = np.exp(log_square)
     return _law(dim / 2 * math.log(2 * variance) - (variance - 0.5) * square, dim / 2 * log_square - square / 2)
 
@@ -88,7 +90,7 @@ def expected_renyi(law: WeightLaw, num_samples: ArrayLike, *, alpha: float) -> j
       alpha: α, a finite Python number.
 
     Returns:
-      Nats, of the shape of `num_samples`. Minus infinity for α ≤ 1 where the weight may be zero: all K of them may.
+      Nats, of the shape of `num_samples`. Minus infinity where the weight may be zero: all K of them may.
 
     Raises:
       ValueError: `alpha` is not finite, or a concrete K is below 1.
@@ -101,9 +103,12 @@ def expected_renyi(law: WeightLaw, num_samples: ArrayLike, *, alpha: float) -> j
     exponent = 1.0 - alpha
     if exponent == 0:
         return jnp.full(counts.shape, _expect(law, law.log_w))
-    powers = WeightLaw(exponent * law.log_w, law.log_prob)
+    zero = jnp.any(jnp.isneginf(law.log_w) & (law.log_prob > -jnp.inf))
+    powers = WeightLaw(exponent * jnp.where(zero, 0, law.log_w), law.log_prob)
     integrate = functools.partial(_expected_log_mean, powers)
-    return jax.lax.map(integrate, counts.ravel()).reshape(counts.shape) / exponent
+    values = jax.lax.map(integrate, counts.ravel()).reshape(counts.shape) / exponent
+    # All K weights may be zero, and of a negative power one suffices.
+    return jnp.where(zero, -jnp.inf, values)
 
 
 def log_moment(law: WeightLaw, order: float) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
-from vi_jax.log_weights import check_inputs
+from vi_jax.log_weights import check_inputs, check_problem
 from vi_jax.types import Guide, Model, Objective, Params, PyTree
 
 
@@ -52,6 +52,7 @@ def disarm(model: Model, guide: Guide, *, num_pairs: int) -> Objective:
 
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
+        check_problem(model, guide, params, x)
         keys = jax.random.split(key, checks.check_batch("x", x))
 
         def mean(params: Params) -> tuple[jax.Array, jax.Array]:

@@ -63,7 +63,7 @@ def analytic_kl(model: Model, guide: Guide, estimator: Estimator, *, num_samples
     def minus_divergence(q: Any, theta: PyTree) -> jax.Array:
         try:
             return -q.kl_divergence(prior(theta))
-        except NotImplementedError as error:
+        except (AttributeError, NotImplementedError) as error:
             raise ValueError(
                 f"distrax has no closed form of KL({type(q).__name__} ‖ {type(prior(theta)).__name__}): "
                 "use analytic_entropy, or value_and_grad with bounds.elbo."
@@ -89,7 +89,7 @@ def analytic_entropy(model: Model, guide: Guide, estimator: Estimator, *, num_sa
         del theta
         try:
             return q.entropy()
-        except NotImplementedError as error:
+        except (AttributeError, NotImplementedError) as error:
             raise ValueError(
                 f"distrax has no closed form of the entropy of {type(q).__name__}: use value_and_grad with bounds.elbo."
             ) from error

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax.exact import Support, score_support
-from vi_jax.log_weights import check_inputs
+from vi_jax.log_weights import check_inputs, check_problem
 from vi_jax.types import Guide, Model, Objective, Params, PyTree
 
 
@@ -68,6 +68,8 @@ def _objective(model: Model, guide: Guide, value: Callable[[Support], jax.Array]
 
     @jax.jit
     def compute(params: Params, x: PyTree) -> tuple[jax.Array, Params]:
+        check_problem(model, guide, params, x)
+
         def mean(params: Params) -> tuple[jax.Array, jax.Array]:
             values = jax.vmap(lambda x: value(score_support(model, guide, params, x)))(x)
             return jnp.mean(values), values

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
-from vi_jax.log_weights import batch_draws, check_inputs
+from vi_jax.log_weights import batch_draws, check_inputs, check_problem
 from vi_jax.models.exact import ExactModel
 from vi_jax.types import Guide, Objective, Params, PyTree
 
@@ -33,6 +33,7 @@ def exact_draws(exact: ExactModel, guide: Guide, *, num_samples: int) -> Objecti
 
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
+        check_problem(exact.model, guide, params, x)
         draws = batch_draws(key, x, jnp.arange(num_samples))
 
         def one_datum(phi: PyTree, x: PyTree, key: jax.Array, indices: jax.Array) -> jax.Array:
