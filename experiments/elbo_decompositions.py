@@ -298,11 +298,12 @@ def gradient_z(mean: jax.Array, error: jax.Array, exact: jax.Array, exact_error:
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns value, exact value and z-score, and the variance and the z-scores of the gradient."""
     estimator = rows["estimator"].replace({"pathwise": "", "leave_one_out": ""}).map(lambda name: name and f" ({name})")
-    names = {"z_score": "z", "gradient_z_rms": "z of ∇"} | {f"variance_phi{e}": f"var φ̄{e}" for e in ENDS}
+    names = {"z_score": "z", "gradient_z_rms": "z of ∇", "variance_phi": "var φ̄"}
     labels = {"problem": rows["problem"] + ", " + rows["point"], "form": rows["form"] + estimator}
     kept = ["problem", "form", "elbo", "exact", *names]
     shown = pd.DataFrame(rows.assign(**labels)[kept]).rename(columns=names)
-    return shown.assign(**{name: shown[name].round(2) for name in ("z", "z of ∇")})
+    rounded = {name: shown[name].round(2) for name in ("z", "z of ∇")}
+    return shown.assign(**rounded, **{"var φ̄": [float(f"{value:.3g}") for value in shown["var φ̄"]]})
 
 
 LOOKS = {"start": (style.VERMILLION, "s"), "end": (style.BLUE, "o")}

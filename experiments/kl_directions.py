@@ -405,10 +405,12 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns every fit but the single restarts."""
     shown = rows.query("method != 'restart'")
     methods = [
-        method.replace("exact gradient", "exact grad.") if np.isnan(share) else f"{100 * share:.0f} % {method}"
+        method.replace("exact gradient", "exact grad.")
+        if np.isnan(share)
+        else f"{100 * share:.0f} % {method.removeprefix('mode ')}"
         for method, share in zip(shown["method"], shown["share"], strict=True)
     ]
-    columns = {"target": shown["target"], "by": shown["objective"], "method": methods}
+    columns = {"target": shown["target"], "by": shown["objective"].str.removesuffix(" KL"), "method": methods}
     columns |= {name: shown[name] for name in ("variance", "variance_low", "variance_high", "exact")}
     columns |= {"error %": [float(f"{100 * error:.1g}") for error in shown["relative_error"]]}
     return pd.DataFrame(columns | {"KL": shown["kl"], "exact KL": shown["kl_exact"]})
