@@ -14,7 +14,7 @@ import numpy as np
 
 from vi_jax import checks
 from vi_jax.estimators.definition import zero_where_impossible
-from vi_jax.log_weights import Draws, Exchanged, batch_draws, check_inputs, check_problem
+from vi_jax.log_weights import Draws, Exchanged, batch_draws, check_problem, checked
 from vi_jax.pullback import Form, Forward, choose_form, forward_pass
 from vi_jax.streaming import exchange_for, streamed_log_weights, streamed_pullback, unseen
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator, Guide, Model, Objective, Params, PyTree
@@ -67,7 +67,7 @@ def value_and_grad(
             log_w, gradients = together(key, params, x)
             return bound(log_w), gradients[""]
 
-        return _checked(whole)
+        return checked(whole)
     chunk_size = min(checks.check_positive_int("chunk_size", chunk_size), num_samples)
     part = _part(guide, bound, estimator, num_samples)
     forward = functools.partial(forward_pass([part.form]), model, guide)
@@ -80,7 +80,7 @@ def value_and_grad(
         c = part.coefficients(log_w)
         return bound(log_w), streamed_pullback(forward, part.form, chunk_size, params, draws, log_w, c)
 
-    return _checked(compute)
+    return checked(compute)
 
 
 def shared_gradients(
@@ -113,7 +113,7 @@ def shared_gradients(
         check_problem(model, guide, params, x)
         return _without_zero_weights(forward, parts, params, batch_draws(key, x, jnp.arange(num_samples)))
 
-    return _checked(compute)
+    return checked(compute)
 
 
 class _Part(NamedTuple):
@@ -134,14 +134,6 @@ def _part(guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int) 
         return Coefficients(model, path if ratio is None else model, score, None if type(ratio) is float else ratio)
 
     return _Part(averaged, choose_form(guide, estimator, coefficients, num_samples))
-
-
-def _checked(compute):
-    def objective(key: jax.Array, params: Params, x: PyTree):
-        check_inputs(key, params, x)
-        return compute(key, params, x)
-
-    return objective
 
 
 def loss(
@@ -182,7 +174,7 @@ def loss(
         return None, jax.tree.map(lambda leaf: -cotangent.astype(leaf.dtype) * leaf, gradient), _unknown(x)
 
     negative_bound.defvjp(forward, backward)
-    return _checked(negative_bound)
+    return checked(negative_bound)
 
 
 def _check_bound(bound: BoundFn, num_samples: int) -> None:

@@ -7,7 +7,8 @@ in every chunk, on every device and for every K.
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -135,6 +136,16 @@ def check_inputs(key: jax.Array, params: Params, x: PyTree) -> None:
         raise TypeError(f"params must be vi_jax.Params(theta, phi), got {type(params).__name__}.")
     checks.check_batch("x", x)
     checks.check_no_nan("x", x)
+
+
+def checked(compute: Callable[[jax.Array, Params, PyTree], Any]) -> Callable[[jax.Array, Params, PyTree], Any]:
+    """Returns (key, params, x) -> compute(key, params, x), after `check_inputs` while the arguments are concrete."""
+
+    def objective(key: jax.Array, params: Params, x: PyTree) -> Any:
+        check_inputs(key, params, x)
+        return compute(key, params, x)
+
+    return objective
 
 
 def check_problem(model: Model, guide: Guide, params: Params, x: PyTree) -> None:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
-from vi_jax.log_weights import check_inputs, check_problem
+from vi_jax.log_weights import check_problem, checked
 from vi_jax.types import Guide, Model, Objective, Params, PyTree
 
 
@@ -62,11 +62,7 @@ def disarm(model: Model, guide: Guide, *, num_pairs: int) -> Objective:
         gradient, values = jax.grad(mean, has_aux=True)(params)
         return values, gradient
 
-    def objective(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
-        check_inputs(key, params, x)
-        return compute(key, params, x)
-
-    return objective
+    return checked(compute)
 
 
 def _logits(distribution: Any) -> jax.Array:

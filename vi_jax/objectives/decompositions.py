@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from vi_jax import bounds, checks
 from vi_jax.estimators.definition import zero_where_impossible
-from vi_jax.log_weights import Draws, batch_draws, check_inputs, check_problem, model_log_joint
+from vi_jax.log_weights import Draws, batch_draws, check_problem, checked, model_log_joint
 from vi_jax.pullback import Forward, choose_form, fixed_draws, joint_fixed_draws, through_draws
 from vi_jax.types import Coefficients, Estimator, Guide, Model, Objective, Params, PyTree
 
@@ -122,11 +122,7 @@ def _objective(
         analytic_part, values = jax.grad(mean_analytic, has_aux=True)(params)
         return energy + values, jax.tree.map(jnp.add, sampled_part, analytic_part)
 
-    def objective(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
-        check_inputs(key, params, x)
-        return compute(key, params, x)
-
-    return objective
+    return checked(compute)
 
 
 def _fixed_draws(sampled: Model, guide: Guide, params: Params, draws: Draws) -> Forward:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax.exact import Support, score_support
-from vi_jax.log_weights import check_inputs, check_problem
+from vi_jax.log_weights import check_problem, checked
 from vi_jax.types import Guide, Model, Objective, Params, PyTree
 
 
@@ -67,7 +67,8 @@ def _objective(model: Model, guide: Guide, value: Callable[[Support], jax.Array]
         )
 
     @jax.jit
-    def compute(params: Params, x: PyTree) -> tuple[jax.Array, Params]:
+    def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
+        del key
         check_problem(model, guide, params, x)
 
         def mean(params: Params) -> tuple[jax.Array, jax.Array]:
@@ -77,8 +78,4 @@ def _objective(model: Model, guide: Guide, value: Callable[[Support], jax.Array]
         gradient, values = jax.grad(mean, has_aux=True)(params)
         return values, gradient
 
-    def objective(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
-        check_inputs(key, params, x)
-        return compute(params, x)
-
-    return objective
+    return checked(compute)

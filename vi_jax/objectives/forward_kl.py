@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
-from vi_jax.log_weights import batch_draws, check_inputs, check_problem
+from vi_jax.log_weights import batch_draws, check_problem, checked
 from vi_jax.models.exact import ExactModel
 from vi_jax.types import Guide, Objective, Params, PyTree
 
@@ -48,8 +48,4 @@ def exact_draws(exact: ExactModel, guide: Guide, *, num_samples: int) -> Objecti
         gradient, values = jax.grad(mean, has_aux=True)(params.phi)
         return values, Params(jax.tree.map(jnp.zeros_like, params.theta), gradient)
 
-    def objective(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
-        check_inputs(key, params, x)
-        return compute(key, params, x)
-
-    return objective
+    return checked(compute)

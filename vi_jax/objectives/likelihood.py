@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from vi_jax.log_weights import check_inputs
+from vi_jax.log_weights import checked
 from vi_jax.models.exact import ExactModel
 from vi_jax.types import Objective, Params, PyTree
 
@@ -27,7 +27,9 @@ def maximum_likelihood(exact: ExactModel) -> Objective:
     """
 
     @jax.jit
-    def compute(params: Params, x: PyTree) -> tuple[jax.Array, Params]:
+    def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
+        del key
+
         def mean(theta: PyTree) -> tuple[jax.Array, jax.Array]:
             values = jax.vmap(exact.log_evidence, in_axes=(None, 0))(theta, x)
             return jnp.mean(values), values
@@ -35,8 +37,4 @@ def maximum_likelihood(exact: ExactModel) -> Objective:
         gradient, values = jax.grad(mean, has_aux=True)(params.theta)
         return values, Params(gradient, jax.tree.map(jnp.zeros_like, params.phi))
 
-    def objective(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
-        check_inputs(key, params, x)
-        return compute(params, x)
-
-    return objective
+    return checked(compute)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
-from vi_jax.log_weights import check_inputs
+from vi_jax.log_weights import checked
 from vi_jax.types import Guide, Model, Objective, Params, PyTree
 
 
@@ -49,11 +49,7 @@ def sleep(model: Model, guide: Guide, *, num_samples: int) -> Objective:
         gradient, values = jax.grad(mean, has_aux=True)(params.phi)
         return values, Params(jax.tree.map(jnp.zeros_like, params.theta), gradient)
 
-    def objective(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
-        check_inputs(key, params, x)
-        return compute(key, params, x)
-
-    return objective
+    return checked(compute)
 
 
 def joined(*, theta: Objective, phi: Objective) -> Objective:
