@@ -181,7 +181,7 @@ def temporary(compiled: Any) -> float:
 def timings(
     evidence: Callable, theta: vi.models.BeliefNet, images: jax.Array, num_timings: int
 ) -> tuple[float, float, float]:
-    """Returns the median seconds of one finished image, and a 95 % interval of the median from order statistics."""
+    """Returns the median seconds of one finished image, and the order statistics that hold the median with 95 %."""
     jax.block_until_ready(evidence(theta, images[0]))
     seconds = []
     for x in list(images) * num_timings:
@@ -189,7 +189,7 @@ def timings(
         jax.block_until_ready(evidence(theta, x))
         seconds.append(time.perf_counter() - start)
     seconds.sort()
-    rank = max(0, math.floor(len(seconds) / 2 - 0.98 * math.sqrt(len(seconds))))
+    rank = max(0, int(stats.binom.ppf(0.025, len(seconds), 0.5)) - 1)
     return float(np.median(seconds)), seconds[rank], seconds[-1 - rank]
 
 
