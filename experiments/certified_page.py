@@ -14,7 +14,7 @@ import pandas as pd
 import vi_jax as vi
 from experiments import store
 from experiments.claims import BIASED, BOUNDS, ESTIMATORS, FORWARD_KL
-from vi_jax import pullback
+from vi_jax import legality, pullback
 
 HEAD = """# Bounds × estimators, certified
 
@@ -132,7 +132,7 @@ def form_of(bound: str, estimator: str) -> pullback.Form:
     """Returns the form of pullback that the pair needs."""
     guide = vi.guides.mean_field(1)
     rule = ESTIMATORS[estimator].estimator
-    return pullback.choose_form(guide, rule, rule(BOUNDS[bound].bound), 8)
+    return legality.check_pair(guide, BOUNDS[bound].bound, rule, 8)
 
 
 def operations() -> dict[pullback.Form, str]:

@@ -21,7 +21,7 @@ ORDER = (
     {"bounds"},
     {"estimators"},
     {"pullback"},
-    {"streaming"},
+    {"streaming", "legality"},
     {"gradient", "objectives"},
     {"training"},
     {"measurement"},
@@ -42,6 +42,7 @@ LAZY_ONLY_IN = {
     "orbax": ("vi_jax.training.checkpoint",),
     "pandas": ("vi_jax.measurement",),
     "pooch": ("vi_jax.data",),
+    "scipy": ("vi_jax.guides.dependent",),
     "sklearn": ("vi_jax.data",),
 }
 

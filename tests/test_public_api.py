@@ -12,22 +12,25 @@ PUBLIC = {
     "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params TrainState
         bounds data estimators exact fit guides log_evidence log_weights loss measurement models objectives
         shared_gradients value_and_grad""",
-    "vi_jax.bounds": """ciwae closed_form cubo elbo eubo gradient iwae jackknife miwae power_mean renyi thermodynamic
-        thermodynamic_upper""",
-    "vi_jax.estimators": """doubly_reparameterized estimator leave_one_out minimized pathwise piwae reparameterize_score
-        score_function split sticking_the_landing vimco vimco_arithmetic wake_phi wake_phi_doubly_reparameterized""",
+    "vi_jax.bounds": """ciwae closed_form cubo elbo eubo gradient iwae jackknife miwae name_of named power_mean renyi
+        thermodynamic thermodynamic_upper""",
+    "vi_jax.estimators": """Tolerance doubly_reparameterized estimator leave_one_out minimized pathwise piwae
+        reparameterize_score score_function split sticking_the_landing tolerance vimco vimco_arithmetic wake_phi
+        wake_phi_doubly_reparameterized with_tolerance""",
     "vi_jax.exact": "Support elbo eubo expected_bound forward_kl reverse_kl score_support",
     "vi_jax.objectives": """analytic_entropy analytic_kl disarm enumerated enumerated_forward_kl exact_draws joined
         maximum_likelihood sleep""",
     "vi_jax.models": """BernoulliMixture ExactModel Partial bernoulli_decoder bernoulli_mixture
         boltzmann_log_partition codes
-        factor_analysis gaussian_kl gaussian_mean gaussian_mixture gaussian_renyi_bound gaussian_target gumbel_target
+        factor_analysis gaussian_kl gaussian_mean gaussian_mixture gaussian_renyi_bound gaussian_target global_latent
+        gumbel_target
         hidden_given_visible linear_gaussian linear_gaussian_elbo linear_gaussian_optimum log_sum_over_codes
         mean_field_optimum mixture_labels normal_gamma normal_gamma_coordinate_ascent normal_gamma_elbo normalized_table
         observe optimal_mean_field ppca ppca_maximum_likelihood quadrature_kl restricted_boltzmann_machine
         sigmoid_belief_net student_t_target table target""",
-    "vi_jax.guides": """Affine FullRank MeanField affine bernoulli bernoulli_encoder categorical fixed full_rank
-        gaussian_encoder mean_field""",
+    "vi_jax.guides": """Affine FullRank MeanField affine antithetic bernoulli bernoulli_encoder categorical fixed
+        full_rank gaussian_encoder mean_field quasi_monte_carlo""",
+    "vi_jax.training": "History TrainState fit init_state make_step subsample",
     "vi_jax.measurement": """Estimate Moments coordinate_snr gradient_snr gradient_variance log_evidence mean_value pool
         replicate_moments select signal_to_noise total_variance""",
     "vi_jax.data": "binarize digits digits_split",
@@ -72,5 +75,5 @@ def test_importing_the_library_starts_no_device():
 @pytest.mark.parametrize("name", PUBLIC["vi_jax.estimators"].split())
 def test_an_estimator_states_its_source(name):
     text = inspect.getdoc(getattr(vi.estimators, name)) or ""
-    own = {"estimator", "minimized", "split"}
+    own = {"Tolerance", "estimator", "minimized", "split", "tolerance", "with_tolerance"}
     assert name in own or "arXiv:" in text or "1992" in text

@@ -14,8 +14,9 @@ import numpy as np
 
 from vi_jax import checks
 from vi_jax.estimators.definition import zero_where_impossible
+from vi_jax.legality import check_pair, check_scale
 from vi_jax.log_weights import Draws, Exchanged, batch_draws, check_problem, checked
-from vi_jax.pullback import Form, Forward, choose_form, forward_pass
+from vi_jax.pullback import Form, Forward, forward_pass
 from vi_jax.streaming import exchange_for, streamed_log_weights, streamed_pullback, unseen
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator, Guide, Model, Objective, Params, PyTree
 
@@ -53,9 +54,10 @@ def value_and_grad(
       returns values `[B]` in nats and the gradient as `Params`. Jitted; vmap and scan it freely.
 
     Raises:
-      ValueError: K or the chunk size is below 1, the estimator is undefined at this K, or it needs a pathwise
-        derivative that the guide does not have. When called: parameters, data, model and guide do not fit together, or
-        the data holds NaN (where it is concrete).
+      ValueError: K or the chunk size is below 1, or bound and estimator are no legal pair for this guide and K: the
+        error names both, and what is legal. When called: parameters, data, model and guide do not fit together, the
+        data holds NaN (where it is concrete), or the model scales the likelihood of a minibatch and the pair does not
+        survive that.
       TypeError: K is not an integer; when called, the key is not typed or `params` is not `Params`.
     """
     num_samples = checks.check_positive_int("num_samples", num_samples)
@@ -75,6 +77,7 @@ def value_and_grad(
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
+        check_scale(model, x, bound, estimator)
         draws = batch_draws(key, x, jnp.arange(chunk_size))
         log_w = streamed_log_weights(model, guide, params, draws, num_samples, chunk_size)
         c = part.coefficients(log_w)
@@ -111,6 +114,8 @@ def shared_gradients(
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, dict[str, Params]]:
         check_problem(model, guide, params, x)
+        for pair in objectives.values():
+            check_scale(model, x, *pair)
         return _without_zero_weights(forward, parts, params, batch_draws(key, x, jnp.arange(num_samples)))
 
     return checked(compute)
@@ -133,7 +138,7 @@ def _part(guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int) 
         model, path, score = (c / log_w.shape[1] for c in (model, path, score))
         return Coefficients(model, path if ratio is None else model, score, None if type(ratio) is float else ratio)
 
-    return _Part(averaged, choose_form(guide, estimator, coefficients, num_samples))
+    return _Part(averaged, check_pair(guide, bound, estimator, num_samples, coefficients))
 
 
 def loss(
@@ -162,6 +167,7 @@ def loss(
     @jax.custom_vjp
     def negative_bound(key: jax.Array, params: Params, x: PyTree) -> jax.Array:
         check_problem(model, guide, params, x)
+        check_scale(model, x, bound, estimator)
         draws = batch_draws(key, x, jnp.arange(chunk_size))
         return -jnp.mean(bound(streamed_log_weights(model, guide, params, draws, num_samples, chunk_size)))
 

@@ -90,11 +90,20 @@ def sample_and_score(guide: Guide, phi: PyTree, draws: Draws) -> tuple[PyTree, j
 
     def one_datum(x: PyTree, key: jax.Array, indices: jax.Array, exchanged: Exchanged | None):
         q = guide.distribution(phi, x)
-        z = jax.vmap(lambda k: q.sample(seed=jax.random.fold_in(key, k)))(indices)
+        z = _draw(guide, q, phi, x, key, indices)
         seen, scored = (z, z) if exchanged is None else _exchange(exchanged, z)
         return seen, jax.vmap(q.log_prob)(jax.lax.stop_gradient(scored))
 
     return jax.vmap(one_datum)(*draws)
+
+
+def _draw(guide: Guide, q: Any, phi: PyTree, x: PyTree, key: jax.Array, indices: jax.Array) -> PyTree:
+    """Returns the draws `[C, ...]` of one datum with global `indices` `[C]`, from the datum's key."""
+    if guide.noise is None:
+        return jax.vmap(lambda k: q.sample(seed=jax.random.fold_in(key, k)))(indices)
+    if guide.from_noise is None:
+        raise ValueError("Guide(noise=...) needs Guide(from_noise=...), the draw as a function of that noise.")
+    return jax.vmap(functools.partial(guide.from_noise, phi, x))(guide.noise(key, indices))
 
 
 def _exchange(exchanged: Exchanged, z: PyTree) -> tuple[PyTree, PyTree]:

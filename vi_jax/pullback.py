@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax.log_weights import Draws, guide_log_prob, model_log_joint, sample_and_score
-from vi_jax.types import CoefficientFn, Coefficients, Estimator, Guide, Model, Params, PyTree
+from vi_jax.types import CoefficientFn, Coefficients, Guide, Model, Params, PyTree
 
 
 class Forward(NamedTuple):
@@ -37,28 +37,35 @@ ForwardPass = Callable[[Model, Guide, Params, Draws], Forward]
 Form = Callable[[Forward, Coefficients], Params]
 
 
-def choose_form(guide: Guide, estimator: Estimator, coefficients: CoefficientFn, num_samples: int) -> Form:
+def choose_form(guide: Guide, bound: str, estimator: str, coefficients: CoefficientFn, num_samples: int) -> Form:
     """Chooses the form of pullback that an estimator needs.
+
+    Args:
+      guide: the guide.
+      bound: what errors call the bound.
+      estimator: what they call the estimator.
+      coefficients: what the estimator makes of the bound.
+      num_samples: K.
 
     Raises:
       ValueError: the estimator is undefined at this K, or differentiates through draws that have no derivative.
     """
-    name = getattr(estimator, "__name__", str(estimator))
-    ratio = _known_ratio(name, coefficients, num_samples)
+    ratio = _known_ratio(estimator, coefficients, num_samples)
     if ratio == 0:
         return fixed_draws
     if not guide.reparameterized:
         raise ValueError(
-            f"{name} differentiates through the draws, but the guide {guide.distribution!r} declares "
-            "reparameterized=False. Use score_function, leave_one_out, vimco or wake_phi, or a guide whose sampler "
-            "carries the derivative."
+            f"{bound} with {estimator} differentiates through the draws, but the guide {guide.distribution!r} declares "
+            "reparameterized=False: its sampler does not carry the derivative."
         )
     if ratio is None:
         return two_pulls
     if ratio is _ARRAY:
         return path_scaled
     if ratio != 1:
-        raise ValueError(f"{name}: a ratio known before any draw is 0.0 or 1.0, got {ratio}. Return an array instead.")
+        raise ValueError(
+            f"{estimator}: a ratio known before any draw is 0.0 or 1.0, got {ratio}. Return an array instead."
+        )
     return path_equals_model
 
 

@@ -27,6 +27,8 @@ class Model(NamedTuple):
       sample: `(key, theta) -> (x, z)`, one ancestral draw, where there is one.
       prior: `theta -> distrax distribution` of z, where there is one.
       likelihood: `(theta, z) -> distrax distribution` of x given z, where there is one.
+      likelihood_scale: `x -> N/n`, by the shapes of one datum alone, where log_joint multiplies the likelihood of n of
+        N data by N/n: an unbiased estimate of the log joint, and no log joint. Estimators that need one then refuse.
     """
 
     init: Callable[[jax.Array], PyTree]
@@ -34,6 +36,7 @@ class Model(NamedTuple):
     sample: Callable[[jax.Array, PyTree], tuple[PyTree, PyTree]] | None = None
     prior: Callable[[PyTree], Any] | None = None
     likelihood: Callable[[PyTree, PyTree], Any] | None = None
+    likelihood_scale: Callable[[PyTree], float] | None = None
 
 
 class Guide(NamedTuple):
@@ -46,7 +49,11 @@ class Guide(NamedTuple):
       reparameterized: whether `.sample` carries the whole pathwise derivative ∂_φ z. False for discrete guides, and
         for mixtures, whose sampler drops the derivative of the mixture weights without a word.
       support: every value of z along a leading axis, for a guide over finitely many.
-      from_noise: reserved for samplers that draw dependent noise, `(phi, x, noise) -> z`.
+      from_noise: `(phi, x, noise) -> z`, one draw as a function of its noise, where that is known; the library's own
+        take standard normal noise `[D]`.
+      noise: `(key, indices [C]) -> [C, ...]`, the noise of the draws with these indices, for draws of one datum that
+        depend on each other, as antithetic ones do; each alone has the law that `from_noise` expects. None for
+        independent draws by `.sample`.
     """
 
     init: Callable[[jax.Array], PyTree]
@@ -54,6 +61,7 @@ class Guide(NamedTuple):
     reparameterized: bool = True
     support: PyTree | None = None
     from_noise: Callable[[PyTree, PyTree, PyTree], PyTree] | None = None
+    noise: Callable[[jax.Array, jax.Array], PyTree] | None = None
 
 
 class Coefficients(NamedTuple):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
+from vi_jax.bounds.derivatives import named
 from vi_jax.bounds.others import log_sum_of_others
 from vi_jax.bounds.power_means import check_log_weights
 from vi_jax.types import BoundFn
@@ -59,7 +60,7 @@ def jackknife(order: int) -> BoundFn:
         total = functools.reduce(jnp.add, corrections, whole - math.log(size))
         return jnp.where(enough, total, -jnp.inf)
 
-    return bound
+    return named(bound, f"jackknife({order})")
 
 
 def _coefficient(size: int, order: int, j: int) -> float:

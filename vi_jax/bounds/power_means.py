@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from vi_jax.bounds.derivatives import ClosedForm, omit_one_by_one, substitute_one_by_one, with_closed_form
+from vi_jax.bounds.derivatives import ClosedForm, named, omit_one_by_one, substitute_one_by_one, with_closed_form
 from vi_jax.bounds.others import largest_of_others, log_sum_of_others, mean_of_others
 from vi_jax.types import BoundFn
 
@@ -83,7 +83,9 @@ def renyi(alpha: float) -> BoundFn:
     Raises:
       ValueError: `alpha` is neither finite nor −∞.
     """
-    return _largest if alpha == -math.inf else _make(1.0 - _check_order("alpha", alpha))
+    if alpha == -math.inf:
+        return _largest
+    return named(_make(1.0 - _check_order("alpha", alpha)), f"renyi({alpha:g})")
 
 
 def cubo(n: float) -> BoundFn:
@@ -108,7 +110,7 @@ def cubo(n: float) -> BoundFn:
     """
     if _check_order("n", n) < 1:
         raise ValueError(f"n must be at least 1 for a χ upper bound, got {n!r}. For other orders use renyi(1 - n).")
-    return _make(float(n))
+    return named(_make(float(n)), f"cubo({n:g})")
 
 
 def power_mean(log_w: jax.Array, exponent: float) -> jax.Array:
@@ -199,6 +201,7 @@ def _indicator_of_largest(log_w: jax.Array) -> jax.Array:
     return jnp.moveaxis(jax.nn.one_hot(jnp.argmax(log_w, axis=0), log_w.shape[0], dtype=log_w.dtype), -1, 0)
 
 
+named(_largest, "renyi(-inf)")
 with_closed_form(
     _largest,
     ClosedForm(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from vi_jax.bounds.derivatives import ClosedForm, omit_one_by_one, substitute_one_by_one, with_closed_form
+from vi_jax.bounds.derivatives import ClosedForm, named, omit_one_by_one, substitute_one_by_one, with_closed_form
 from vi_jax.bounds.power_means import check_log_weights, normalized_weights
 from vi_jax.types import BoundFn
 
@@ -37,7 +37,7 @@ def thermodynamic(betas: Sequence[float]) -> BoundFn:
       ValueError: the betas do not increase from 0 to 1.
     """
     nodes, widths = _partition(betas)
-    return _riemann_sum(nodes[:-1], widths)
+    return named(_riemann_sum(nodes[:-1], widths), f"thermodynamic({tuple(nodes)})")
 
 
 def thermodynamic_upper(betas: Sequence[float]) -> BoundFn:
@@ -51,7 +51,7 @@ def thermodynamic_upper(betas: Sequence[float]) -> BoundFn:
     Args, returns and errors are those of `thermodynamic`; minus infinity only where every weight is zero.
     """
     nodes, widths = _partition(betas)
-    return _riemann_sum(nodes[1:], widths)
+    return named(_riemann_sum(nodes[1:], widths), f"thermodynamic_upper({tuple(nodes)})")
 
 
 def _partition(betas: Sequence[float]) -> tuple[list[float], list[float]]:

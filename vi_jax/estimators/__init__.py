@@ -1,6 +1,9 @@
 """Gradient estimators: bound -> (log-weights `[K, ...]` -> `Coefficients`)."""
 
+from vi_jax.estimators.definition import Tolerance as Tolerance
 from vi_jax.estimators.definition import estimator as estimator
+from vi_jax.estimators.definition import tolerance as tolerance
+from vi_jax.estimators.definition import with_tolerance as with_tolerance
 from vi_jax.estimators.forward_kl import wake_phi as wake_phi
 from vi_jax.estimators.forward_kl import wake_phi_doubly_reparameterized as wake_phi_doubly_reparameterized
 from vi_jax.estimators.operators import minimized as minimized

@@ -1,12 +1,52 @@
-"""What every estimator shares: its signature, and what it does with an impossible datum."""
+"""What every estimator shares: its signature, what it does with an impossible datum, what its claim survives."""
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
+
+# (bound, log-weights) -> whether the claim survives with this bound.
+Rule = Callable[[BoundFn, jax.Array], bool]
+
+
+def always(bound: BoundFn, log_w: jax.Array) -> bool:
+    """The claim survives, whatever the bound."""
+    del bound, log_w
+    return True
+
+
+def never(bound: BoundFn, log_w: jax.Array) -> bool:
+    """The claim does not survive, or nobody has shown that it does."""
+    del bound, log_w
+    return False
+
+
+class Tolerance(NamedTuple):
+    """What the claim of an estimator survives; nothing, of one that does not say.
+
+    Attributes:
+      dependent_draws: draws of one datum that depend on each other, each alone distributed as q.
+      scaled_likelihood: log-weights that are right on average only, as those of a minibatch with its likelihood scaled
+        by N/n: every coefficient must be linear in them.
+    """
+
+    dependent_draws: Rule = never
+    scaled_likelihood: Rule = never
+
+
+def with_tolerance(estimator_: Estimator, tolerance_: Tolerance) -> Estimator:
+    """Returns the estimator, which from now on says what its claim survives. It must be right: nothing checks it."""
+    vars(estimator_).update(tolerance=tolerance_)
+    return estimator_
+
+
+def tolerance(estimator_: Estimator) -> Tolerance:
+    """Returns what the claim of `estimator_` survives, as far as it says."""
+    return getattr(estimator_, "tolerance", Tolerance())
 
 
 def estimator(define: Callable[[BoundFn, jax.Array], Coefficients]) -> Estimator:

@@ -1,9 +1,12 @@
 """Operators on estimators: another sign for φ, another bound for φ."""
 
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds
+from vi_jax.estimators.definition import Rule, Tolerance, tolerance, with_tolerance
 from vi_jax.estimators.reparameterized import pathwise
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
 
@@ -29,7 +32,7 @@ def minimized(estimator_: Estimator) -> Estimator:
 
         return descending
 
-    return _named(of_bound, f"minimized({_name(estimator_)})")
+    return with_tolerance(_named(of_bound, f"minimized({_name(estimator_)})"), tolerance(estimator_))
 
 
 def split(theta: tuple[BoundFn, Estimator], phi: tuple[BoundFn, Estimator]) -> Estimator:
@@ -60,7 +63,12 @@ def split(theta: tuple[BoundFn, Estimator], phi: tuple[BoundFn, Estimator]) -> E
 
         return joined
 
-    return _named(of_bound, f"split(theta={_name(theta[1])}, phi={_name(phi[1])})")
+    # θ̄ is the derivative at fixed draws, and asks nothing of their dependence.
+    survives = Tolerance(
+        _of_bound(phi[0], tolerance(phi[1]).dependent_draws),
+        _both(_of_bound(part, tolerance(rule).scaled_likelihood) for part, rule in (theta, phi)),
+    )
+    return with_tolerance(_named(of_bound, f"split(theta={_name(theta[1])}, phi={_name(phi[1])})"), survives)
 
 
 def piwae(num_groups: int, estimator_: Estimator = pathwise) -> Estimator:
@@ -74,11 +82,23 @@ def piwae(num_groups: int, estimator_: Estimator = pathwise) -> Estimator:
       num_groups: M, which divides K.
       estimator_: for both halves.
     """
+    grouped = bounds.miwae(num_groups)
 
     def of_bound(bound: BoundFn) -> CoefficientFn:
-        return split(theta=(bound, estimator_), phi=(bounds.miwae(num_groups), estimator_))(bound)
+        return split(theta=(bound, estimator_), phi=(grouped, estimator_))(bound)
 
-    return _named(of_bound, f"piwae({num_groups}, {_name(estimator_)})")
+    survives = Tolerance(dependent_draws=_of_bound(grouped, tolerance(estimator_).dependent_draws))
+    return with_tolerance(_named(of_bound, f"piwae({num_groups}, {_name(estimator_)})"), survives)
+
+
+def _of_bound(own: BoundFn, rule: Rule) -> Rule:
+    """The rule asked of one bound, whichever is named beside it."""
+    return lambda bound, log_w: rule(own, log_w)
+
+
+def _both(rules: Iterable[Rule]) -> Rule:
+    kept = tuple(rules)
+    return lambda bound, log_w: all(rule(bound, log_w) for rule in kept)
 
 
 def _name(estimator_: Estimator) -> str:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds
-from vi_jax.estimators.definition import estimator
+from vi_jax.estimators.definition import Tolerance, always, estimator, with_tolerance
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
 
 
@@ -96,3 +96,10 @@ def _diagonal_derivative(coefficients: CoefficientFn, log_w: jax.Array) -> jax.A
         return jax.jvp(lambda v: coefficients(v).score, (log_w,), (direction,))[1][k]
 
     return jax.lax.map(at, jnp.arange(log_w.shape[0]))
+
+
+# The total derivative at fixed noise is that of any function of the draws. Without its score term it is one where that
+# term has mean zero draw by draw, which a constant a ensures.
+with_tolerance(pathwise, Tolerance(dependent_draws=always, scaled_likelihood=bounds.is_linear))
+for _linear in (sticking_the_landing, doubly_reparameterized):
+    with_tolerance(_linear, Tolerance(dependent_draws=bounds.is_linear, scaled_likelihood=bounds.is_linear))

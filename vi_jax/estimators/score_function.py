@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds
-from vi_jax.estimators.definition import estimator, require_two_samples
+from vi_jax.estimators.definition import Tolerance, estimator, require_two_samples, with_tolerance
 from vi_jax.types import BoundFn, Coefficients
 
 
@@ -106,3 +106,8 @@ def _finite_baseline(baseline: jax.Array) -> jax.Array:
     Any function of the other draws is a legal baseline; this one keeps the score finite.
     """
     return jnp.where(jnp.isneginf(baseline), 0, baseline)
+
+
+# With the ELBO an advantage is linear in log w_k, and what it is compared with may be any function of the other draws.
+for _rule in (score_function, leave_one_out, vimco, vimco_arithmetic):
+    with_tolerance(_rule, Tolerance(scaled_likelihood=bounds.is_linear))

@@ -2,6 +2,8 @@
 
 from vi_jax.guides.amortized import bernoulli_encoder as bernoulli_encoder
 from vi_jax.guides.amortized import gaussian_encoder as gaussian_encoder
+from vi_jax.guides.dependent import antithetic as antithetic
+from vi_jax.guides.dependent import quasi_monte_carlo as quasi_monte_carlo
 from vi_jax.guides.discrete import bernoulli as bernoulli
 from vi_jax.guides.discrete import categorical as categorical
 from vi_jax.guides.fixed import fixed as fixed

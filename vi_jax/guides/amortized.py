@@ -60,7 +60,11 @@ def gaussian_encoder(
         loc, log_scale = encode(phi, x)
         return distrax.MultivariateNormalDiag(loc, jnp.exp(log_scale))
 
-    return Guide(init, distribution)
+    def from_noise(phi: PyTree, x: jax.Array, noise: jax.Array) -> jax.Array:
+        loc, log_scale = encode(phi, x)
+        return loc + jnp.exp(log_scale) * noise
+
+    return Guide(init, distribution, from_noise=from_noise)
 
 
 def bernoulli_encoder(

@@ -1,4 +1,7 @@
-"""Gaussian q(z | x): over one global latent, or with a mean that is affine in x. All reparameterized, z = m + L ε."""
+"""Gaussian q(z | x): over one global latent, or with a mean that is affine in x.
+
+All are reparameterized, z = m + L ε with ε ~ N(0, I), and say so by `from_noise`.
+"""
 
 import math
 from typing import NamedTuple
@@ -64,7 +67,11 @@ def mean_field(dim: int, *, initial_scale: float = 1.0) -> Guide:
         del x
         return distrax.MultivariateNormalDiag(phi.loc, jnp.exp(phi.log_scale))
 
-    return Guide(init, distribution)
+    def from_noise(phi: MeanField, x: PyTree, noise: jax.Array) -> jax.Array:
+        del x
+        return phi.loc + jnp.exp(phi.log_scale) * noise
+
+    return Guide(init, distribution, from_noise=from_noise)
 
 
 def full_rank(dim: int, *, initial_scale: float = 1.0) -> Guide:
@@ -93,7 +100,11 @@ def full_rank(dim: int, *, initial_scale: float = 1.0) -> Guide:
         del x
         return distrax.MultivariateNormalTri(phi.loc, _scale_tril(phi))
 
-    return Guide(init, distribution)
+    def from_noise(phi: FullRank, x: PyTree, noise: jax.Array) -> jax.Array:
+        del x
+        return phi.loc + _scale_tril(phi) @ noise
+
+    return Guide(init, distribution, from_noise=from_noise)
 
 
 def affine(data_dim: int, latent_dim: int, *, variance: float) -> Guide:
@@ -119,11 +130,17 @@ def affine(data_dim: int, latent_dim: int, *, variance: float) -> Guide:
         del key
         return Affine(jnp.zeros((latent_dim, data_dim)), jnp.zeros(latent_dim))
 
+    def mean(phi: Affine, x: jax.Array) -> jax.Array:
+        return phi.A @ check_shape("x", x, (data_dim,)).astype(phi.A.dtype) + phi.b
+
     def distribution(phi: Affine, x: jax.Array) -> distrax.MultivariateNormalDiag:
-        loc = phi.A @ check_shape("x", x, (data_dim,)).astype(phi.A.dtype) + phi.b
+        loc = mean(phi, x)
         return distrax.MultivariateNormalDiag(loc, jnp.full_like(loc, scale))
 
-    return Guide(init, distribution)
+    def from_noise(phi: Affine, x: jax.Array, noise: jax.Array) -> jax.Array:
+        return mean(phi, x) + scale * noise
+
+    return Guide(init, distribution, from_noise=from_noise)
 
 
 def _scale_tril(phi: FullRank) -> jax.Array:

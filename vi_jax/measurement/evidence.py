@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
+from vi_jax.legality import refuse_dependent, refuse_scaled
 from vi_jax.log_weights import batch_draws, check_inputs, check_problem, log_weights_of
 from vi_jax.types import Guide, Model, Params, PyTree
 
@@ -63,11 +64,14 @@ def log_evidence(
       `Evidence`, each field `[B]`. Repeated calls with the same functions, shapes and K do not compile again.
 
     Raises:
-      TypeError, ValueError: as `value_and_grad`.
+      TypeError, ValueError: as `value_and_grad`; the model scales the likelihood of a minibatch, or the guide's draws
+        depend on each other.
     """
     num_samples = checks.check_positive_int("num_samples", num_samples)
     chunk_size = _CHUNK_SIZE if chunk_size is None else checks.check_positive_int("chunk_size", chunk_size)
     check_inputs(key, params, x)
+    refuse_scaled("log_evidence", model, x)
+    refuse_dependent("the standard error of log_evidence", guide)
     # The functions alone are static: a guide's support is an array, and arrays have no hash.
     densities = (model.init, model.log_joint, guide.init, guide.distribution)
     return _log_evidence(densities, num_samples, min(chunk_size, num_samples), key, params, x)

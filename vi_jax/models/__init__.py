@@ -30,6 +30,7 @@ from vi_jax.models.factor_analysis import hidden_given_visible as hidden_given_v
 from vi_jax.models.factor_analysis import optimal_mean_field as optimal_mean_field
 from vi_jax.models.factor_analysis import ppca as ppca
 from vi_jax.models.factor_analysis import ppca_maximum_likelihood as ppca_maximum_likelihood
+from vi_jax.models.global_latent import global_latent as global_latent
 from vi_jax.models.mixture import Density as Density
 from vi_jax.models.mixture import MixtureParams as MixtureParams
 from vi_jax.models.mixture import gaussian_mixture as gaussian_mixture

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 
 from vi_jax import bounds, checks
 from vi_jax.estimators.definition import zero_where_impossible
+from vi_jax.legality import check_pair, check_scale
 from vi_jax.log_weights import Draws, batch_draws, check_problem, checked, model_log_joint
-from vi_jax.pullback import Forward, choose_form, fixed_draws, joint_fixed_draws, through_draws
+from vi_jax.pullback import Forward, fixed_draws, joint_fixed_draws, through_draws
 from vi_jax.types import Coefficients, Estimator, Guide, Model, Objective, Params, PyTree
 
 # (distribution of the guide, θ) -> what is added to the sampled term, in nats.
@@ -103,12 +104,13 @@ def _objective(
     """Returns the objective (1/K) Σ_k f_k + analytic, f the log-density that `sampled` calls its log_joint."""
     num_samples = checks.check_positive_int("num_samples", num_samples)
     coefficients = zero_where_impossible(bounds.elbo, estimator(bounds.elbo))
-    form = choose_form(guide, estimator, coefficients, num_samples)
+    form = check_pair(guide, bounds.elbo, estimator, num_samples, coefficients)
     forward = _fixed_draws if form is fixed_draws else _through_draws
 
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
+        check_scale(model, x, bounds.elbo, estimator)
         here = forward(sampled, guide, params, batch_draws(key, x, jnp.arange(num_samples)))
         energy = bounds.elbo(here.log_w)
 

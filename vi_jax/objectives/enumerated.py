@@ -1,11 +1,13 @@
 """Objectives without a draw: every value of a latent that takes finitely many, with its probability."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from vi_jax.exact import Support, score_support
+from vi_jax.legality import refuse_scaled
 from vi_jax.log_weights import check_problem, checked
 from vi_jax.types import Guide, Model, Objective, Params, PyTree
 
@@ -35,7 +37,7 @@ def enumerated(model: Model, guide: Guide) -> Objective:
         log_w = jnp.where(possible, log_joint, 0) - jnp.where(possible, log_q, 0)
         return jnp.sum(jnp.where(possible, jnp.exp(log_q) * log_w, 0))
 
-    return _objective(model, guide, elbo)
+    return _objective(model, guide, elbo, lambda x: None)
 
 
 def enumerated_forward_kl(model: Model, guide: Guide) -> Objective:
@@ -56,10 +58,12 @@ def enumerated_forward_kl(model: Model, guide: Guide) -> Objective:
         cross_entropy = jnp.sum(jnp.where(posterior > 0, posterior * jnp.where(posterior > 0, log_q, 0), 0))
         return jax.nn.logsumexp(log_joint) + cross_entropy
 
-    return _objective(model, guide, value)
+    return _objective(model, guide, value, functools.partial(refuse_scaled, "enumerated_forward_kl", model))
 
 
-def _objective(model: Model, guide: Guide, value: Callable[[Support], jax.Array]) -> Objective:
+def _objective(
+    model: Model, guide: Guide, value: Callable[[Support], jax.Array], check: Callable[[PyTree], None]
+) -> Objective:
     if guide.support is None:
         raise ValueError(
             f"the guide {guide.distribution!r} has no support to sum over: give Guide(support=...) every z, or "
@@ -70,6 +74,7 @@ def _objective(model: Model, guide: Guide, value: Callable[[Support], jax.Array]
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         del key
         check_problem(model, guide, params, x)
+        check(x)
 
         def mean(params: Params) -> tuple[jax.Array, jax.Array]:
             values = jax.vmap(lambda x: value(score_support(model, guide, params, x)))(x)

@@ -5,3 +5,4 @@ from vi_jax.training.step import History as History
 from vi_jax.training.step import TrainState as TrainState
 from vi_jax.training.step import init_state as init_state
 from vi_jax.training.step import make_step as make_step
+from vi_jax.training.subsample import subsample as subsample

@@ -1,0 +1,138 @@
+"""Which pairs of bound and estimator are legal for a guide, a model and K draws; and what is, where one is not.
+
+A pair is refused where its claim would fail without a sign of it: a derivative through draws that have none, a baseline
+that needs a second draw, a score of one draw where draws depend on each other, a likelihood scaled by N/n inside a
+logarithm. The error names both halves and the pairs beside it that are legal.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from vi_jax import bounds, estimators
+from vi_jax.estimators.definition import tolerance, zero_where_impossible
+from vi_jax.pullback import Form, choose_form
+from vi_jax.types import BoundFn, CoefficientFn, Estimator, Guide, Model, PyTree
+
+LIBRARY: tuple[Estimator, ...] = (
+    estimators.pathwise,
+    estimators.sticking_the_landing,
+    estimators.doubly_reparameterized,
+    estimators.score_function,
+    estimators.leave_one_out,
+    estimators.vimco,
+    estimators.vimco_arithmetic,
+    estimators.wake_phi,
+    estimators.wake_phi_doubly_reparameterized,
+)
+
+
+def check_pair(
+    guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int, coefficients: CoefficientFn | None = None
+) -> Form:
+    """Returns the form of pullback that a legal pair needs.
+
+    Args:
+      guide: the guide.
+      bound: the bound.
+      estimator: the estimator.
+      num_samples: K.
+      coefficients: what the estimator makes of the bound, where the caller has it already.
+
+    Raises:
+      ValueError: the pair is illegal for this guide and K; naming both halves, the reason, and what is legal.
+    """
+    try:
+        return _form(guide, bound, estimator, num_samples, coefficients)
+    except ValueError as error:
+        raise ValueError(f"{error} {_advice(guide, bound, num_samples)}") from error
+
+
+def check_scale(model: Model, x: PyTree, bound: BoundFn, estimator: Estimator) -> None:
+    """Raises `ValueError` for a pair that a likelihood scaled by N/n does not survive, when x holds n < N data.
+
+    Args:
+      model: says by `likelihood_scale` whether it scales.
+      x: a batch; the leaves of one of its data have n rows.
+      bound: the bound.
+      estimator: the estimator.
+    """
+    if is_scaled(model, x) and not _survives(tolerance(estimator).scaled_likelihood, bound):
+        legal = [name(rule) for rule in LIBRARY if _survives(tolerance(rule).scaled_likelihood, bounds.elbo)]
+        raise ValueError(
+            f"{bounds.name_of(bound)} with {name(estimator)} needs the log joint of all data, and the model scales the "
+            "likelihood of a minibatch: N/n inside a logarithm or a self-normalised weight is no bound. Pass all N "
+            f"data, or take elbo with {', '.join(legal)}."
+        )
+
+
+def refuse_scaled(what: str, model: Model, x: PyTree) -> None:
+    """Raises `ValueError` where `what` needs the log joint of all data and x is a minibatch, its likelihood scaled."""
+    if is_scaled(model, x):
+        raise ValueError(
+            f"{what} needs the log joint of all data, and the model scales the likelihood of a minibatch: pass all N."
+        )
+
+
+def refuse_dependent(what: str, guide: Guide) -> None:
+    """Raises `ValueError` where `what` takes draws for independent and the guide's are not."""
+    if guide.noise is not None:
+        raise ValueError(
+            f"{what} takes the draws of a datum for independent, and this guide's depend on each other: use "
+            "guide._replace(noise=None)."
+        )
+
+
+def is_scaled(model: Model, x: PyTree) -> bool:
+    """Whether the model scales the likelihood of the data in x, a batch, by more or less than one."""
+    if model.likelihood_scale is None:
+        return False
+    datum = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), x)
+    return model.likelihood_scale(datum) != 1
+
+
+def name(estimator: Estimator) -> str:
+    """Returns what errors call an estimator."""
+    return getattr(estimator, "__name__", str(estimator))
+
+
+def _form(
+    guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int, coefficients: CoefficientFn | None = None
+) -> Form:
+    coefficients = coefficients or zero_where_impossible(bound, estimator(bound))
+    form = choose_form(guide, bounds.name_of(bound), name(estimator), coefficients, num_samples)
+    if guide.noise is not None and not _survives(tolerance(estimator).dependent_draws, bound, num_samples):
+        raise ValueError(
+            f"{bounds.name_of(bound)} with {name(estimator)} needs independent draws, and the draws of the guide "
+            f"{guide.distribution!r} depend on each other (Guide(noise=...))."
+        )
+    return form
+
+
+def _survives(rule, bound: BoundFn, num_samples: int = 2) -> bool:
+    """A rule asked of a bound, traced without computing."""
+    answers: list[bool] = []
+
+    def probe(log_w: jax.Array) -> None:
+        answers.append(rule(bound, log_w))
+
+    jax.eval_shape(probe, jax.ShapeDtypeStruct((num_samples, 2), jnp.result_type(float)))
+    return answers[0]
+
+
+def _advice(guide: Guide, bound: BoundFn, num_samples: int) -> str:
+    for other, where in ((bound, ""), (bounds.elbo, "no estimator of the library with this bound; ")):
+        legal = [name(rule) for rule in LIBRARY if _is_legal(guide, other, rule, num_samples)]
+        if legal:
+            return (
+                f"Legal for this guide at num_samples = {num_samples}: {where}{bounds.name_of(other)} with "
+                f"{', '.join(legal)}."
+            )
+    return f"No estimator of the library is legal for this guide at num_samples = {num_samples}."
+
+
+def _is_legal(guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int) -> bool:
+    try:
+        _form(guide, bound, estimator, num_samples)
+    except ValueError:
+        return False
+    return True
