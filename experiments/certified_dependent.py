@@ -14,7 +14,7 @@ import vi_jax as vi
 from experiments import certified_problems as problems
 from experiments.certified_rows import ObjectiveRow, Problem
 from experiments.claims import BIASED, UNBIASED
-from vi_jax import bounds, estimators, guides
+from vi_jax import bounds, estimators, guides, legality
 
 MODEL = vi.Model(lambda key: jnp.zeros(()), lambda theta, x, z: problems.log_joint(theta, z[0]))
 BASE = guides.mean_field(1)
@@ -69,7 +69,7 @@ ROWS = (
         ObjectiveRow(
             family=name,
             target="elbo",
-            estimator=rule.__name__,
+            estimator=legality.name(rule),
             kind=UNBIASED,
             claim="unbiased for ∇ELBO",
             formula=formula,
