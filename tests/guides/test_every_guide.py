@@ -21,6 +21,9 @@ GUIDES = REPARAMETERIZED | {
     "categorical": guides.categorical(4),
     "bernoulli": guides.bernoulli(3),
     "bernoulli_encoder": guides.bernoulli_encoder(4, 3, hidden=(5, 6)),
+    "relaxed bits": guides.relaxed(guides.bernoulli_encoder(4, 3, hidden=()), temperature=0.5),
+    "relaxed category": guides.relaxed(guides.categorical(4), temperature=0.5),
+    "straight-through": guides.straight_through(guides.categorical(4), temperature=0.5),
 }
 X = np.array([[0, 1, 1, 0], [1, 1, 0, 1]], np.float32)
 
