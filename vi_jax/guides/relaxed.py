@@ -106,7 +106,7 @@ def relaxation(distribution: Any, temperature: jax.Array | float) -> Relaxation:
     Raises:
       ValueError: it is neither.
     """
-    inner = distribution.distribution if type(distribution) is distrax.Independent else distribution
+    inner: Any = distribution.distribution if type(distribution) is distrax.Independent else distribution
     family = _RELAXED.get(type(inner))
     if family is None:
         raise ValueError(

@@ -1,4 +1,7 @@
-"""Objectives that are no function of log-weights alone. Each is `(key, params, x) -> (values [B], Params)`."""
+"""Objectives that are no function of log-weights alone. Each is `(key, params, x) -> (values [B], Params)`.
+
+One that learns something of its own takes a state, `(key, params, x, state) -> (values [B], Params, state)`: `relax`.
+"""
 
 from vi_jax.objectives.antithetic import arm as arm
 from vi_jax.objectives.antithetic import disarm as disarm

@@ -29,8 +29,8 @@ def disarm(model: Model, guide: Guide, bound: BoundFn = bounds.elbo, *, num_pair
 
         factor_j = ½ (−1)^{z̃_j} 1[z_j ≠ z̃_j] sigmoid(|l_j|)
 
-    Unbiased for ∇E[L_K], K = `num_pairs`: for the ELBO as published, for other bounds in the paper's local version,
-    with z and z̃ in turn as the draws that stand still. Where a bit is nearly sure its two draws agree and add no noise.
+    Unbiased for ∇E[L_K], K = `num_pairs`. For a bound of several draws it is local, as the paper's for IWAE is: one draw
+    at a time against its mirror image, here with z and z̃ in turn as the draws that stand still. Where a bit is nearly sure its two draws agree and add no noise.
     A value is the mean of L over the draws and over their mirror images. Price: two evaluations of the model per pair,
     one backward pass through θ, and one through the encoder; O(K²) for a bound without closed forms. Where an L is −∞,
     what it would multiply is zero.
@@ -104,7 +104,7 @@ def _antithetic(name: str, model: Model, guide: Guide, bound: BoundFn, num_pairs
         size = 2 * values.shape[1]
         first, second = _centred(bound, log_w)
         credit = _difference(bound, first, second) - _difference(bound, second, first)  # [K, B]
-        slope = jnp.einsum("kb,bk...->b...", credit, factor(u, *pair, of_draw)) / size
+        slope = jnp.einsum("kb,bk...->b...", credit, factor(u, pair[0], pair[1], of_draw)) / size
         (theta_bar,) = pull_theta(jnp.stack([_model_weights(bound, w) for w in log_w]) / size)
         return jnp.mean(values, axis=0), Params(theta_bar, pull_logits(slope)[0])
 

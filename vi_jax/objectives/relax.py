@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from vi_jax import checks
 from vi_jax.guides.concrete import Relaxation
@@ -108,7 +109,7 @@ def relax(model: Model, guide: Guide, *, num_samples: int, learning_rate: float 
         def noise(control: Control) -> tuple[jax.Array, PyTree]:
             slopes = _slopes(model, params.theta, control, q, draws, z, f)
             (phi_bar,) = pull_logits(jnp.mean(slopes, axis=1) / slopes.shape[0])
-            return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(phi_bar)), phi_bar
+            return jnp.sum(jnp.square(ravel_pytree(phi_bar)[0])), phi_bar
 
         slope, phi_bar = jax.grad(noise, has_aux=True)(control)
         (theta_bar,) = pull_theta(jnp.full_like(log_p, 1 / log_p.size))
