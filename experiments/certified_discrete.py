@@ -1,13 +1,9 @@
-"""The certificate of discrete latents: bits and their relaxations, judged by sums over codes and by quadrature.
+"""The certificate of discrete latents: two bits under a guide of independent ones, judged by sums over codes.
 
     log p(x, z) = 2 log ½ + log N(x; tanh(θ₀ z₀ + θ₁ z₁) + θ₂ z₀ z₁, ½²),   z ∈ {0, 1}², or inside the square
 
-a function of the bits that is neither linear nor a sum over them, and defined between the codes.
-
-    Bernoulli          q = Π_j Bernoulli(sigmoid(φ_j)); ∇E[L_K] by summing over all 4^K tuples of codes
-    relaxed            one bit (z₁ = z₀) as a Concrete at τ = ½; ∇E[L_K] of the relaxed bound by a quadrature over its
-                       noise and the law of log w (`models.weight_laws`), differentiated in θ and φ
-    straight-through   hard bits with the derivative of relaxed ones, against ∇ELBO of the discrete guide
+a function of the bits that is neither linear nor a sum over them, and defined between the codes. ∇E[L_K] is a sum over
+all 4^K tuples of codes. `experiments/certified_relaxed.py` has the relaxations of this problem.
 """
 
 import functools
@@ -22,12 +18,10 @@ import vi_jax as vi
 from experiments.certified_rows import ObjectiveRow, Problem
 from experiments.claims import BIASED, UNBIASED
 from vi_jax import bounds, estimators, objectives
-from vi_jax.models import weight_laws
 
 DATUM = 0.8
 THETA = (1.1, -0.7, 0.9)
 LOGITS = (0.4, -0.8)
-TEMPERATURE = 0.5
 
 
 def log_joint(theta: jax.Array, x: jax.Array, z: jax.Array) -> jax.Array:
@@ -48,9 +42,6 @@ def point(num_bits: int) -> vi.Params:
 def estimated(objective: vi.Objective, params: vi.Params) -> Callable[[jax.Array], jax.Array]:
     """Returns `key -> [P]`, an objective's raveled gradient at the datum."""
     return lambda key: ravel_pytree(objective(key, params, jnp.full((1,), DATUM))[1])[0]
-
-
-# --- bits ------------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -78,7 +69,7 @@ def exact_forward_kl() -> np.ndarray:
 
 def of_bits(objective: Callable[[int], vi.Objective], bound: vi.BoundFn) -> Callable[[int], Problem]:
     """Returns the problem of an objective of K draws, or of K pairs, that climbs a bound."""
-    return lambda k: Problem(estimated(objective(k), point(2)), exact_bits(bound, k))
+    return lambda k: Problem(estimated(objective(k), point(2)), exact_bits(bound, 1 if bound is bounds.elbo else k))
 
 
 def of_pair(bound: vi.BoundFn, estimator: vi.Estimator) -> Callable[[int], Problem]:
@@ -113,7 +104,7 @@ def wake_phi(num_samples: int) -> Problem:
 PAIRS = "Σ_k ½ (s_k − s_k[z_k ← z̃_k]) {} ∂_φ l, s = L − a"
 DISARM = functools.partial(objectives.disarm, MODEL, BITS)
 ARM = functools.partial(objectives.arm, MODEL, BITS)
-BERNOULLI = (
+ROWS: tuple[ObjectiveRow, ...] = (
     ObjectiveRow(
         "Bernoulli",
         "elbo",
@@ -214,119 +205,3 @@ BERNOULLI = (
         of_bits(relax_at_start, bounds.elbo),
     ),
 )
-
-
-# --- one relaxed bit -------------------------------------------------------------------------------------------------
-
-
-def relaxed_law(theta: jax.Array, logit: jax.Array) -> weight_laws.WeightLaw:
-    """Returns the law of log w of one relaxed bit, on 1601 nodes of its logistic noise.
-
-    In y = logit z the density is that of a logistic, and dz = z (1 − z) dy: no digit is lost near z = 1.
-    """
-    noise = np.linspace(-40, 40, 1601)
-    of_noise = -np.logaddexp(0, noise) - np.logaddexp(0, -noise)
-    y = (logit + noise) / TEMPERATURE
-    log_q = jnp.log(TEMPERATURE) + of_noise + jax.nn.softplus(y) + jax.nn.softplus(-y)
-    joint = jax.vmap(lambda z: log_joint(theta, jnp.asarray(DATUM), z[None]))(jax.nn.sigmoid(y))
-    return weight_laws.WeightLaw(joint - log_q, jnp.asarray(of_noise - np.log(np.exp(of_noise).sum())))
-
-
-@functools.cache
-def exact_relaxed(bound: str, num_samples: int) -> np.ndarray:
-    """Returns ∇E[L_K] of the relaxed bound in θ and the logit, `[4]`."""
-    alpha = {"elbo": 1.0, "iwae": 0.0}[bound]
-
-    def expected(theta: jax.Array, logit: jax.Array) -> jax.Array:
-        return weight_laws.expected_renyi(relaxed_law(theta, logit), num_samples, alpha=alpha)
-
-    theta, (logit,) = point(1)
-    return np.append(*jax.jit(jax.grad(expected, (0, 1)))(theta, logit))
-
-
-RELAXED = vi.guides.relaxed(vi.guides.bernoulli(1), temperature=TEMPERATURE)
-RELAXED_PAIR = vi.guides.relaxed(vi.guides.categorical(2), temperature=TEMPERATURE)
-BOUNDS = {"elbo": bounds.elbo, "iwae": bounds.iwae}
-
-
-def of_relaxed(bound: str, estimator: vi.Estimator) -> Callable[[int], Problem]:
-    """Returns the problem of a relaxed bit."""
-
-    def build(num_samples: int) -> Problem:
-        objective = vi.value_and_grad(MODEL, RELAXED, BOUNDS[bound], estimator, num_samples=num_samples)
-        return Problem(estimated(objective, point(1)), exact_relaxed(bound, num_samples))
-
-    return build
-
-
-def of_relaxed_category(bound: str, estimator: vi.Estimator) -> Callable[[int], Problem]:
-    """Returns the problem of two relaxed categories, the bit being the second: l = (0, logit)."""
-    model = vi.Model(MODEL.init, lambda theta, x, z: log_joint(theta, x, z[1:]))
-
-    def build(num_samples: int) -> Problem:
-        objective = vi.value_and_grad(model, RELAXED_PAIR, BOUNDS[bound], estimator, num_samples=num_samples)
-        params = vi.Params(point(1).theta, jnp.array([0.0, LOGITS[0]]))
-        *theta, logit = exact_relaxed(bound, num_samples)
-        return Problem(estimated(objective, params), np.array([*theta, -logit, logit]))
-
-    return build
-
-
-def relaxed_for_discrete(num_samples: int) -> Problem:
-    """The relaxed ELBO's gradient, taken for that of the discrete ELBO: two relaxed bits."""
-    guide = vi.guides.relaxed(BITS, temperature=TEMPERATURE)
-    objective = vi.value_and_grad(MODEL, guide, bounds.elbo, estimators.pathwise, num_samples=num_samples)
-    return Problem(estimated(objective, point(2)), exact_bits(bounds.elbo, 1))
-
-
-def straight_through(num_samples: int) -> Problem:
-    """φ̄ of straight-through bits, taken for that of the discrete ELBO."""
-    guide = vi.guides.straight_through(BITS, temperature=TEMPERATURE)
-    objective = vi.value_and_grad(MODEL, guide, bounds.elbo, estimators.pathwise, num_samples=num_samples)
-    gradient = estimated(objective, point(2))
-    return Problem(lambda key: gradient(key)[3:], exact_bits(bounds.elbo, 1)[3:])
-
-
-FORMULAS = {
-    "pathwise": "Σ_k a_k d log w_k/dφ",
-    "sticking_the_landing": "Σ_k a_k ∂_z log w_k ∂_φ z_k",
-    "doubly_reparameterized": "Σ_k (a_k − h_k) ∂_z log w_k ∂_φ z_k",
-}
-CONCRETE = "arXiv:1611.00712, 1611.01144"
-
-
-def relaxed_row(family: str, bound: str, name: str, of: Callable[..., Callable[[int], Problem]]) -> ObjectiveRow:
-    """Returns the row of a pair of bound and path estimator."""
-    build = of(bound, getattr(estimators, name))
-    return ObjectiveRow(
-        family, bound, name, UNBIASED, "unbiased for the relaxed bound", FORMULAS[name], CONCRETE, build
-    )
-
-
-PATHS = (
-    *(relaxed_row("relaxed bit", "elbo", name, of_relaxed) for name in FORMULAS),
-    *(relaxed_row("relaxed bit", "iwae", name, of_relaxed) for name in ("pathwise", "doubly_reparameterized")),
-    relaxed_row("relaxed category", "iwae", "doubly_reparameterized", of_relaxed_category),
-    ObjectiveRow(
-        "relaxed bits",
-        "elbo of the bits themselves",
-        "pathwise",
-        BIASED,
-        "biased by the relaxation",
-        FORMULAS["pathwise"],
-        CONCRETE,
-        relaxed_for_discrete,
-    ),
-    ObjectiveRow(
-        "straight-through",
-        "elbo",
-        "pathwise",
-        BIASED,
-        "biased, sign unknown, not by K",
-        FORMULAS["pathwise"] + ", z hard, ∂_φ z relaxed",
-        "arXiv:1308.3432",
-        straight_through,
-    ),
-)
-
-ROWS: tuple[ObjectiveRow, ...] = (*BERNOULLI, *PATHS)

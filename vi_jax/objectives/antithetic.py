@@ -29,11 +29,11 @@ def disarm(model: Model, guide: Guide, bound: BoundFn = bounds.elbo, *, num_pair
 
         factor_j = ½ (−1)^{z̃_j} 1[z_j ≠ z̃_j] sigmoid(|l_j|)
 
-    Unbiased for ∇E[L_K], K = `num_pairs`. For a bound of several draws it is local, as the paper's for IWAE is: one draw
-    at a time against its mirror image, here with z and z̃ in turn as the draws that stand still. Where a bit is nearly sure its two draws agree and add no noise.
-    A value is the mean of L over the draws and over their mirror images. Price: two evaluations of the model per pair,
-    one backward pass through θ, and one through the encoder; O(K²) for a bound without closed forms. Where an L is −∞,
-    what it would multiply is zero.
+    Unbiased for ∇E[L_K], K = `num_pairs`. For a bound of several draws it is local, as the paper's for IWAE: one draw
+    at a time against its mirror image, here with z and z̃ in turn as the draws that stand still. Where a bit is nearly
+    sure its two draws agree and add no noise. A value is the mean of L over the draws and over their mirror images.
+    Price: two evaluations of the model per pair, one backward pass through θ, and one through the encoder; O(K²) for a
+    bound without closed forms. Where an L is −∞, what it would multiply is zero.
 
     Dong, Mnih and Tucker, "DisARM: An Antithetic Gradient Estimator for Binary Latent Variables" (arXiv:2006.10680).
 
