@@ -18,8 +18,8 @@ PUBLIC = {
         reparameterize_score score_function split sticking_the_landing tolerance vimco vimco_arithmetic wake_phi
         wake_phi_doubly_reparameterized with_tolerance""",
     "vi_jax.exact": "Support elbo eubo expected_bound forward_kl reverse_kl score_support",
-    "vi_jax.objectives": """analytic_entropy analytic_kl disarm enumerated enumerated_forward_kl exact_draws joined
-        maximum_likelihood sleep""",
+    "vi_jax.objectives": """Control analytic_entropy analytic_kl arm disarm enumerated enumerated_forward_kl exact_draws
+        initial_control joined maximum_likelihood relax sleep""",
     "vi_jax.models": """BernoulliMixture ExactModel Partial bernoulli_decoder bernoulli_mixture
         boltzmann_log_partition codes
         factor_analysis gaussian_kl gaussian_mean gaussian_mixture gaussian_renyi_bound gaussian_target global_latent
@@ -28,8 +28,8 @@ PUBLIC = {
         mean_field_optimum mixture_labels normal_gamma normal_gamma_coordinate_ascent normal_gamma_elbo normalized_table
         observe optimal_mean_field ppca ppca_maximum_likelihood quadrature_kl restricted_boltzmann_machine
         sigmoid_belief_net student_t_target table target""",
-    "vi_jax.guides": """Affine FullRank MeanField affine antithetic bernoulli bernoulli_encoder categorical fixed
-        full_rank gaussian_encoder mean_field quasi_monte_carlo""",
+    "vi_jax.guides": """Affine BinaryConcrete Concrete FullRank MeanField affine antithetic bernoulli bernoulli_encoder
+        categorical fixed full_rank gaussian_encoder mean_field quasi_monte_carlo relaxed straight_through""",
     "vi_jax.training": "History TrainState fit init_state make_step subsample",
     "vi_jax.measurement": """Estimate Moments coordinate_snr gradient_snr gradient_variance log_evidence mean_value pool
         replicate_moments select signal_to_noise total_variance""",

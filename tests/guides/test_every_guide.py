@@ -17,10 +17,16 @@ REPARAMETERIZED = {
     "affine": guides.affine(4, 3, variance=2 / 3),
     "gaussian_encoder": guides.gaussian_encoder(4, 3, hidden=(5, 6)),
 }
-GUIDES = REPARAMETERIZED | {
+DISTRAX = REPARAMETERIZED | {
     "categorical": guides.categorical(4),
     "bernoulli": guides.bernoulli(3),
     "bernoulli_encoder": guides.bernoulli_encoder(4, 3, hidden=(5, 6)),
+}
+# Their distributions are our own: `sample` and `log_prob`, no shapes.
+GUIDES = DISTRAX | {
+    "relaxed bits": guides.relaxed(guides.bernoulli_encoder(4, 3, hidden=()), temperature=0.5),
+    "relaxed category": guides.relaxed(guides.categorical(4), temperature=0.5),
+    "straight-through": guides.straight_through(guides.categorical(4), temperature=0.5),
 }
 X = np.array([[0, 1, 1, 0], [1, 1, 0, 1]], np.float32)
 
@@ -137,7 +143,7 @@ def test_single_precision_stays_single_and_no_parameter_is_weakly_typed(name):
     assert not any(leaf.weak_type for leaf in jax.tree.leaves(phi))
 
 
-@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize("name", DISTRAX)
 def test_a_single_draw_has_no_batch_shape(name):
     guide = GUIDES[name]
 
@@ -183,6 +189,8 @@ def test_data_of_any_dtype_give_the_same_distribution(name, dtype):
         (lambda: guides.mean_field(2, initial_scale=0.0), ValueError, "initial_scale must be positive .* got 0.0"),
         (lambda: guides.full_rank(2, initial_scale=np.inf), ValueError, "initial_scale must be positive .* got inf"),
         (lambda: guides.affine(2, 2, variance=np.nan), ValueError, "variance must be positive .* got nan"),
+        (lambda: guides.relaxed(guides.bernoulli(2), temperature=0.0), ValueError, "temperature must be .*got 0.0"),
+        (lambda: guides.straight_through(guides.bernoulli(2), temperature=np.inf), ValueError, "positive .*got inf"),
     ],
 )
 def test_bad_arguments_are_named(make, error, message):

@@ -2,6 +2,8 @@
 
 from vi_jax.guides.amortized import bernoulli_encoder as bernoulli_encoder
 from vi_jax.guides.amortized import gaussian_encoder as gaussian_encoder
+from vi_jax.guides.concrete import BinaryConcrete as BinaryConcrete
+from vi_jax.guides.concrete import Concrete as Concrete
 from vi_jax.guides.dependent import antithetic as antithetic
 from vi_jax.guides.dependent import quasi_monte_carlo as quasi_monte_carlo
 from vi_jax.guides.discrete import bernoulli as bernoulli
@@ -13,3 +15,5 @@ from vi_jax.guides.gaussian import MeanField as MeanField
 from vi_jax.guides.gaussian import affine as affine
 from vi_jax.guides.gaussian import full_rank as full_rank
 from vi_jax.guides.gaussian import mean_field as mean_field
+from vi_jax.guides.relaxed import relaxed as relaxed
+from vi_jax.guides.relaxed import straight_through as straight_through

@@ -80,7 +80,7 @@ def bernoulli_encoder(
 
     Mnih and Gregor, "Neural Variational Inference and Learning in Belief Networks" (arXiv:1402.0030); initialised as
     `gaussian_encoder`. The bits are independent given x, so a posterior in which they explain each other away is out of
-    reach. Draws have no derivative: use score-function or wake-φ gradients.
+    reach. Draws have no derivative: use score-function or wake-φ gradients, or `guides.relaxed`.
 
     Args:
       data_dim: length of x, ≥ 1.

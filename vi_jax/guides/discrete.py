@@ -1,4 +1,7 @@
-"""q(z) over finitely many values of z. Draws have no derivative: use score-function or enumerated gradients."""
+"""q(z) over finitely many values of z. Draws have no derivative: use score-function or enumerated gradients.
+
+`guides.relaxed` makes draws that have one, for another problem, and `guides.straight_through` for this one with a bias.
+"""
 
 import distrax
 import jax

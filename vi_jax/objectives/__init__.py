@@ -1,5 +1,9 @@
-"""Objectives that are no function of log-weights alone. Each is `(key, params, x) -> (values [B], Params)`."""
+"""Objectives that are no function of log-weights alone. Each is `(key, params, x) -> (values [B], Params)`.
 
+One that learns something of its own takes a state, `(key, params, x, state) -> (values [B], Params, state)`: `relax`.
+"""
+
+from vi_jax.objectives.antithetic import arm as arm
 from vi_jax.objectives.antithetic import disarm as disarm
 from vi_jax.objectives.decompositions import analytic_entropy as analytic_entropy
 from vi_jax.objectives.decompositions import analytic_kl as analytic_kl
@@ -7,5 +11,8 @@ from vi_jax.objectives.enumerated import enumerated as enumerated
 from vi_jax.objectives.enumerated import enumerated_forward_kl as enumerated_forward_kl
 from vi_jax.objectives.forward_kl import exact_draws as exact_draws
 from vi_jax.objectives.likelihood import maximum_likelihood as maximum_likelihood
+from vi_jax.objectives.relax import Control as Control
+from vi_jax.objectives.relax import initial_control as initial_control
+from vi_jax.objectives.relax import relax as relax
 from vi_jax.objectives.sleep import joined as joined
 from vi_jax.objectives.sleep import sleep as sleep
