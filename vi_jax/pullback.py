@@ -56,7 +56,8 @@ def choose_form(guide: Guide, bound: str, estimator: str, coefficients: Coeffici
     if not guide.reparameterized:
         raise ValueError(
             f"{bound} with {estimator} differentiates through the draws, but the guide {guide.distribution!r} declares "
-            "reparameterized=False: its sampler does not carry the derivative."
+            "reparameterized=False: its sampler does not carry the derivative. For discrete draws guides.relaxed makes "
+            "a guide that has one, and objectives.enumerated needs none."
         )
     if ratio is None:
         return two_pulls
