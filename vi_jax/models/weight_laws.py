@@ -130,7 +130,7 @@ def relative_variance(law: WeightLaw) -> jax.Array:
 def _expected_log_mean(law: WeightLaw, num_samples: jax.Array) -> jax.Array:
     # In units of E w: then exp(−e^u) and φ^K agree to first order at u → −∞, where each difference is below e^u.
     unit = log_moment(law, 1)
-    log_w = law.log_w - unit
+    log_w, eps = law.log_w - unit, jnp.finfo(law.log_w.dtype).eps
     possible = jnp.exp(law.log_prob) > 0
     smallest = jnp.min(jnp.where(possible, log_w, jnp.inf))
     never_zero = jnp.isfinite(smallest)
@@ -141,7 +141,8 @@ def _expected_log_mean(law: WeightLaw, num_samples: jax.Array) -> jax.Array:
     def integrand(u: jax.Array) -> jax.Array:
         t_w = jnp.exp(u - jnp.log(num_samples) + log_w)
         # log φ through expm1: φ is so near 1 for small t that its own logarithm would have no digits left.
-        log_phi = jnp.log1p(jnp.maximum(jnp.sum(jnp.exp(law.log_prob) * jnp.expm1(-t_w)), -1))
+        # Where φ has rounded to 0 its logarithm would have no derivative; eps^K there is below rounding.
+        log_phi = jnp.log1p(jnp.maximum(jnp.sum(jnp.exp(law.log_prob) * jnp.expm1(-t_w)), eps - 1))
         return jnp.exp(-jnp.exp(u)) - jnp.exp(num_samples * log_phi)
 
     value = unit + jnp.trapezoid(jax.vmap(integrand)(u), dx=(high - low) / (_NUM_POINTS - 1))
