@@ -35,7 +35,7 @@ class Draws(NamedTuple):
     score: jax.Array
 
 
-def log_normal(y: jax.Array, mean: jax.Array, log_scale: jax.Array | float) -> jax.Array:
+def log_normal(y: jax.Array, mean: jax.Array | float, log_scale: jax.Array | float) -> jax.Array:
     """Returns log N(y; mean, exp(log_scale)²)."""
     return -(((y - mean) * jnp.exp(-log_scale)) ** 2) / 2 - log_scale - math.log(2 * math.pi) / 2
 

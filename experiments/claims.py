@@ -193,7 +193,9 @@ def kind_at(row: Claim, num_samples: int) -> str:
     return UNBIASED if row.kind == BIASED and num_samples == BOUNDS[row.bound].multiple else row.kind
 
 
-GAUSSIAN = tuple(claim(bound, estimator) for bound in BOUNDS for estimator in ESTIMATORS)
+GAUSSIAN = tuple(
+    claim(bound, name) for bound in BOUNDS for name, row in ESTIMATORS.items() if row.only is None or bound in row.only
+)
 DISCRETE = tuple(row for row in GAUSSIAN if not ESTIMATORS[row.estimator].reparameterized)
 
 

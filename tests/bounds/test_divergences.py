@@ -375,6 +375,8 @@ def test_refusals_name_the_value_and_the_remedy():
         estimators.leave_one_out(bounds.log_variance)(jnp.zeros((2, 3)))
     with pytest.raises(ValueError, match="alpha must be a finite number, got inf"):
         csiszar.amari_alpha(np.inf)
+    assert bounds.name_of(BOUNDS["kl_forward"]) == "f_divergence(kl_forward)"
+    assert bounds.name_of(BOUNDS["amari(0.5)"]) == "f_divergence(amari_alpha(0.5))"
     with pytest.raises(TypeError, match=r"csiszar\.kl_forward, got 'kl'"):
         bounds.f_divergence("kl")
 

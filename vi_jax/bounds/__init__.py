@@ -13,6 +13,8 @@ from vi_jax.bounds.derivatives import ClosedForm as ClosedForm
 from vi_jax.bounds.derivatives import closed_form as closed_form
 from vi_jax.bounds.derivatives import gradient as gradient
 from vi_jax.bounds.derivatives import is_linear as is_linear
+from vi_jax.bounds.derivatives import name_of as name_of
+from vi_jax.bounds.derivatives import named as named
 from vi_jax.bounds.derivatives import omit as omit
 from vi_jax.bounds.derivatives import substitute as substitute
 from vi_jax.bounds.derivatives import with_closed_form as with_closed_form

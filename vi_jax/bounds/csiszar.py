@@ -83,4 +83,6 @@ def amari_alpha(alpha: float) -> LogSpace:
         power, gap = min(alpha, 1), abs(alpha - 1)
         return jnp.exp(power * log_u) * jnp.expm1(gap * log_u) / (alpha * gap)
 
-    return near_reverse if alpha < 0.5 else near_forward
+    f = near_reverse if alpha < 0.5 else near_forward
+    f.__name__ = f"amari_alpha({alpha:g})"
+    return f

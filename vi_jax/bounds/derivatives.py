@@ -37,6 +37,17 @@ def with_closed_form(bound: BoundFn, form: ClosedForm) -> BoundFn:
     return bound
 
 
+def named(bound: BoundFn, name: str) -> BoundFn:
+    """Returns the bound under the name by which errors call it, as "renyi(0.5)"."""
+    vars(bound).update(label=name)
+    return bound
+
+
+def name_of(bound: BoundFn) -> str:
+    """Returns what errors call a bound: its name, or that of the function."""
+    return getattr(bound, "label", getattr(bound, "__name__", repr(bound)))
+
+
 def closed_form(bound: BoundFn) -> ClosedForm | None:
     """Returns the closed forms that `bound` carries, or None for a plain function."""
     return getattr(bound, "closed_form", None)

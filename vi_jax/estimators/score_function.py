@@ -124,7 +124,7 @@ def ovis(gamma: float) -> Estimator:
     def of_bound(bound: BoundFn) -> CoefficientFn:
         if bound is not bounds.iwae:
             raise ValueError(
-                f"{name} is a baseline for bounds.iwae alone, and the bound is {bound!r}: use leave_one_out or vimco."
+                f"{name} is a baseline for iwae alone, not for {bounds.name_of(bound)}: use leave_one_out or vimco."
             )
         return coefficients(bound)
 
