@@ -8,6 +8,7 @@ Discrete: three values of z. All 3^K tuples of draws are listed, so that mean an
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import vi_jax as vi
-from experiments.claims import BOUNDS, ESTIMATORS, Claim
+from experiments.claims import BOUNDS, ESTIMATORS, FORWARD_KL, Claim
 from vi_jax.models import weight_laws
 
 DATUM = 0.8
@@ -34,7 +35,7 @@ class Draws(NamedTuple):
     score: jax.Array
 
 
-def log_normal(y: jax.Array, mean: jax.Array, log_scale: jax.Array | float) -> jax.Array:
+def log_normal(y: jax.Array, mean: jax.Array | float, log_scale: jax.Array | float) -> jax.Array:
     """Returns log N(y; mean, exp(log_scale)²)."""
     return -(((y - mean) * jnp.exp(-log_scale)) ** 2) / 2 - log_scale - math.log(2 * math.pi) / 2
 
@@ -67,11 +68,32 @@ def contract(draws: Draws, c: vi.Coefficients) -> jax.Array:
 
 
 class Measured(NamedTuple):
-    """Mean and variance of each coordinate, `[rows, 3]`, over R replicates."""
+    """Moments of each coordinate over R replicates, `[rows, 3]`.
+
+    Attributes:
+      mean: of the gradient.
+      variance: of the gradient.
+      difference: mean of the gradient less what it is paired with.
+      difference_variance: the variance of that.
+      num_replicates: R.
+    """
 
     mean: np.ndarray
     variance: np.ndarray
+    difference: np.ndarray
+    difference_variance: np.ndarray
     num_replicates: int
+
+
+def paired(row: Claim, estimators=ESTIMATORS) -> np.ndarray:
+    """Returns by what the pathwise gradient of the same draws is multiplied before it is taken from a row's, `[3]`.
+
+    Zero where there is an exact gradient: of a bound with an `expected`, and of φ̄ that follows the forward KL.
+    """
+    if BOUNDS[row.bound].expected is not None:
+        return np.zeros(3)
+    sign = 0 if row.kind == FORWARD_KL else estimators[row.estimator].sign
+    return np.array([1, sign, sign])
 
 
 def measure_gaussian(
@@ -81,25 +103,27 @@ def measure_gaussian(
     per_chunk = 2000
     num_chunks = -(-num_replicates // per_chunk)
 
+    def gradient(draws: Draws, bound: str, rule: vi.Estimator) -> jax.Array:
+        return contract(draws, rule(BOUNDS[bound].bound)(draws.log_w))
+
     @jax.jit
-    def sums(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def add(total: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+    def sums(key: jax.Array) -> jax.Array:
+        def add(total: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
             draws = draw_gaussian(key, num_samples, per_chunk)
-            g = jnp.stack(
-                [
-                    contract(draws, estimators[row.estimator].estimator(BOUNDS[row.bound].bound)(draws.log_w))
-                    for row in rows
-                ]
-            )
-            return (total[0] + g.sum(axis=1), total[1] + (g**2).sum(axis=1)), None
+            # The compiler computes a gradient once, however often it is written.
+            pathwise = {row.bound: gradient(draws, row.bound, vi.estimators.pathwise) for row in rows}
+            g = jnp.stack([gradient(draws, row.bound, estimators[row.estimator].estimator) for row in rows])
+            d = g - jnp.stack([paired(row, estimators) * pathwise[row.bound] for row in rows])
+            return total + jnp.stack([v.sum(axis=1) for v in (g, g**2, d, d**2)]), None
 
-        zeros = jnp.zeros((len(rows), 3))
-        return jax.lax.scan(add, (zeros, zeros), jax.random.split(key, num_chunks))[0]
+        zeros = jnp.zeros((4, len(rows), 3))
+        return jax.lax.scan(add, zeros, jax.random.split(key, num_chunks))[0]
 
-    first, second = (np.asarray(total) for total in sums(key))
     count = num_chunks * per_chunk
-    mean = first / count
-    return Measured(mean, (second / count - mean**2) * count / (count - 1), count)
+    mean, square, difference, difference_square = np.asarray(sums(key)) / count
+    unbiased = count / (count - 1)
+    variances = (square - mean**2) * unbiased, (difference_square - difference**2) * unbiased
+    return Measured(mean, variances[0], difference, variances[1], count)
 
 
 def gaussian_law(theta: jax.Array, m: jax.Array, log_s: jax.Array) -> weight_laws.WeightLaw:
@@ -112,14 +136,15 @@ def gaussian_law(theta: jax.Array, m: jax.Array, log_s: jax.Array) -> weight_law
 
 @functools.cache
 def exact_gaussian(names: tuple[str, ...], num_samples: int) -> dict[str, np.ndarray]:
-    """Returns ∇E[L_K] of each bound in θ, m and log s, `[3]`, by quadrature, in one program."""
-
-    def expected(name: str, *point: jax.Array) -> jax.Array:
-        return BOUNDS[name].expected(gaussian_law(*point), num_samples)
+    """Returns ∇E[L_K] in θ, m and log s, `[3]`, by quadrature, in one program; of each bound with an `expected`."""
+    known = {name: expected for name in names if (expected := BOUNDS[name].expected) is not None}
 
     @jax.jit
     def gradients(*point: jax.Array) -> dict[str, jax.Array]:
-        return {name: jnp.stack(jax.grad(functools.partial(expected, name), (0, 1, 2))(*point)) for name in names}
+        def of(expected: Callable[[weight_laws.WeightLaw, int], jax.Array]) -> jax.Array:
+            return jnp.stack(jax.grad(lambda *p: expected(gaussian_law(*p), num_samples), (0, 1, 2))(*point))
+
+        return {name: of(expected) for name, expected in known.items()}
 
     return jax.device_get(gradients(*(jnp.asarray(value) for value in POINT)))
 

@@ -4,20 +4,23 @@ Each pair of bound and estimator of `experiments/claims.py`, in θ and in φ, ag
 bound:
 
     Gaussian guide   ∇E[L_K] by quadrature over the law of log w (`models.weight_laws`), differentiated in θ, m, log s;
-                     the estimator by Monte Carlo, R replicates shared by all pairs: z-scores of each coordinate
+                     the estimator by Monte Carlo, R replicates shared by all pairs: z-scores of each coordinate.
+                     A divergence has no such law: each estimator less pathwise, draw by draw, against zero
     discrete guide   ∇E[L_K] and the estimator's mean and variance by summing over all 3^K tuples: no Monte Carlo at all
 
-Claims: "unbiased" for ∇E[L_K]; "biased", as sticking the landing is under a bound whose gradient a is not constant
-(Roeder et al. 2017); "forward KL" for wake-φ, whose φ̄ follows −∇KL(p(z | x) ‖ q) with a self-normalisation bias of
-order 1/K. θ̄ is unbiased for ∇E[L_K] in every row. With about a thousand z-scores, the line is at 5 standard errors.
+Claims: "unbiased" for ∇E[L_K]; "as pathwise", the same where only the difference from pathwise is measured, with
+pathwise judged by a quadrature over two draws (tests/bounds/test_divergences.py); "biased", as sticking the landing is
+under a bound whose gradient a is not constant (Roeder et al. 2017); "forward KL" for wake-φ, whose φ̄ follows
+−∇KL(p(z | x) ‖ q) with a self-normalisation bias of order 1/K. θ̄ is unbiased for ∇E[L_K] in every row. With about a
+thousand z-scores, the line is at 5 standard errors.
 
     make certify
 
 runs the default form, prints the matrix of pairs at the largest K, and writes docs/estimators.md, unless a row
 is red.
 
-Seed 0, float64, two shared CPU cores, 2 min 30 s: 406 rows, none red; the largest z-score of a claim of no bias is 2.4.
-`--quick` (one K for each guide) takes half a minute.
+Seed 0, float64, two shared CPU cores, 6 minutes: 688 rows, none red; the largest z-score of a claim of no bias is 2.7.
+`--quick` (one K for each guide) takes a minute.
 """
 
 import dataclasses
@@ -34,10 +37,12 @@ from experiments import certified_problems as problems
 from experiments import cli, progress, style
 from experiments.claims import (
     BIASED,
+    BOUNDS,
     DISCRETE,
     ESTIMATORS,
     FORWARD_KL,
     GAUSSIAN,
+    PAIRED,
     UNBIASED,
     Claim,
     is_defined,
@@ -54,8 +59,8 @@ COLUMNS = {
     "path": ("pathwise",),
     "STL": ("sticking_the_landing",),
     "DReG": ("doubly_reparameterized",),
-    "score": ("score_function",),
-    "LOO": ("leave_one_out",),
+    "score": ("score_function", "minimized(score_function)"),
+    "LOO": ("leave_one_out", "ovis(1)"),
     "VIMCO": ("vimco", "vimco_arithmetic"),
     "wake": ("wake_phi", "wake_phi_doubly_reparameterized"),
 }
@@ -117,16 +122,18 @@ def gaussian_rows(
     claims = tuple(claim for claim in claims if is_defined(claim, num_samples))
     measured = problems.measure_gaussian(key, claims, num_samples, num_replicates, estimators)
     gradients, rows = problems.exact_gaussian(bounds_of(claims), num_samples), []
-    for claim, mean, variance in zip(claims, measured.mean, measured.variance, strict=True):
-        exact = gradients[claim.bound].copy()
+    for claim, mean, variance, difference, noise in zip(claims, *measured[:4], strict=True):
+        # Zero in the coordinates that are paired: there the difference from pathwise is what is measured.
+        exact = gradients.get(claim.bound, np.zeros(3)) * signs(claim, estimators)
         if claim.kind == FORWARD_KL:
             exact[1:] = problems.exact_forward_kl()
-        z = (mean - exact) / np.maximum(np.sqrt(variance / measured.num_replicates), ROUNDING)
+        z = (difference - exact) / np.maximum(np.sqrt(noise / measured.num_replicates), ROUNDING)
+        target = exact + mean - difference
         rows.append(
             of_claim("Gaussian", claim, num_samples)
             | {"z_theta": z[0], "z_phi": z[1:][np.argmax(np.abs(z[1:]))], "error": np.nan}
-            | {"bias_phi": float(np.linalg.norm(mean[1:] - exact[1:])), "exact": float(np.linalg.norm(exact[1:]))}
-            | {"bias_error": float(np.sqrt(variance[1:].sum() / measured.num_replicates))}
+            | {"bias_phi": float(np.linalg.norm(mean[1:] - target[1:])), "exact": float(np.linalg.norm(target[1:]))}
+            | {"bias_error": float(np.sqrt(noise[1:].sum() / measured.num_replicates))}
             | {"variance_phi": variance[1:].sum(), "num_replicates": measured.num_replicates}
         )
     return relative(rows, "pathwise")
@@ -139,7 +146,7 @@ def discrete_rows(
     claims = tuple(claim for claim in claims if is_defined(claim, num_samples))
     gradients, rows = problems.exact_discrete(bounds_of(claims), num_samples), []
     for claim, found in zip(claims, problems.enumerate_discrete(claims, num_samples, estimators), strict=True):
-        exact = gradients[claim.bound].copy()
+        exact = gradients[claim.bound] * np.repeat(signs(claim, estimators)[:2], 3)
         if claim.kind == FORWARD_KL:
             exact[3:] = problems.exact_discrete_forward_kl()
         deviation = np.abs(found.mean - exact)
@@ -155,6 +162,11 @@ def discrete_rows(
     return relative(rows, "score_function")
 
 
+def signs(claim: Claim, estimators=ESTIMATORS) -> np.ndarray:
+    """Returns what the gradient of the bound in θ, m and log s is multiplied by in the claim."""
+    return np.array([1, estimators[claim.estimator].sign, estimators[claim.estimator].sign])
+
+
 def bounds_of(claims: tuple[Claim, ...]) -> tuple[str, ...]:
     """Returns the name of each bound, once."""
     return tuple(dict.fromkeys(claim.bound for claim in claims))
@@ -163,7 +175,10 @@ def bounds_of(claims: tuple[Claim, ...]) -> tuple[str, ...]:
 def of_claim(family: str, claim: Claim, num_samples: int) -> dict[str, Any]:
     """Returns the columns that name a row."""
     names = {"family": family, "bound": claim.bound, "estimator": claim.estimator}
-    return names | {"num_samples": num_samples, "claim": kind_at(claim, num_samples)}
+    kind = kind_at(claim, num_samples)
+    if family == "Gaussian" and kind == UNBIASED and BOUNDS[claim.bound].expected is None:
+        kind = PAIRED
+    return names | {"num_samples": num_samples, "claim": kind}
 
 
 def relative(rows: list[dict[str, Any]], to: str) -> list[dict[str, Any]]:
@@ -193,7 +208,12 @@ def is_green(row: Mapping[str, Any]) -> bool:
     resolved = row["bias_phi"] > max(ROUNDING, LINE * row["bias_error"])
     # Of order one in 1/K, as far as the draws tell.
     in_order = row["order_low"] < ORDER[1] and row["order_high"] > ORDER[0]
-    phi = {UNBIASED: agrees, BIASED: resolved, FORWARD_KL: in_order or (resolved and np.isnan(row["order"]))}
+    phi = {
+        UNBIASED: agrees,
+        PAIRED: agrees,
+        BIASED: resolved,
+        FORWARD_KL: in_order or (resolved and np.isnan(row["order"])),
+    }
     return bool(theta and phi[row["claim"]])
 
 
@@ -212,14 +232,16 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(rows: list[dict[Hashable, Any]]) -> str:
-    """Returns a cell of the matrix. "bias": biased as claimed; "→KL": follows the forward KL as claimed."""
+    """Returns a cell of the matrix. "bias", "→KL" (forward KL): as claimed; "ref.": what others are paired with."""
     if not all(row["green"] for row in rows):
         return "RED"
     claims = {row["claim"] for row in rows}
-    if claims != {UNBIASED}:
+    if not claims <= {UNBIASED, PAIRED} or not claims:
         return " ".join({BIASED: "bias", FORWARD_KL: "→KL"}[claim] for claim in claims)
     if rows[0]["family"] == "discrete":
         return "exact"
+    if all(row["claim"] == PAIRED and row["estimator"] == "pathwise" for row in rows):
+        return "ref."
     return f"{max(max(abs(row['z_theta']), abs(row['z_phi'])) for row in rows):.1f}"
 
 
@@ -234,7 +256,9 @@ def figure(rows: pd.DataFrame) -> Figure:
 
 def scores(axes: Axes, rows: pd.DataFrame) -> None:
     """Draws the distribution of all z-scores that should be those of a standard normal."""
-    z = np.concatenate([rows["z_theta"], rows.query(f"claim == '{UNBIASED}'")["z_phi"]])
+    z = np.concatenate([rows["z_theta"], rows.query(f"claim in {[UNBIASED, PAIRED]}")["z_phi"]])
+    # A difference from pathwise that is zero in every draw, as that of θ̄ is, is not measured.
+    z = z[np.abs(z) > ROUNDING]
     axes.hist(z, bins=22, range=(-5.5, 5.5), color=style.BLUE, alpha=0.6)
     for line in (-LINE, LINE):
         axes.axvline(line, color=style.VERMILLION, linewidth=1)
@@ -247,7 +271,8 @@ def variances(axes: Axes, rows: pd.DataFrame) -> None:
     """Draws the variance of φ̄ relative to pathwise at the largest K, one mark per estimator."""
     largest = rows["num_samples"].max()
     last = rows.query(f"num_samples == {largest}")
-    shown = [name for name in ESTIMATORS if name not in ("pathwise", "wake_phi", "wake_phi_doubly_reparameterized")]
+    left_out = "pathwise", "minimized(score_function)", "wake_phi", "wake_phi_doubly_reparameterized"
+    shown = [name for name in ESTIMATORS if name not in left_out]
     names = list(dict.fromkeys(last["bound"]))
     for name, look in style.cycle(shown).items():
         here = last.query(f"estimator == '{name}'")

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 
 import vi_jax as vi
 from vi_jax import bounds, estimators
+from vi_jax.bounds import csiszar
 from vi_jax.models import weight_laws
 
 UNBIASED, BIASED, FORWARD_KL = "unbiased", "biased", "forward KL"
+PAIRED = "as pathwise"
+"""Unbiased where no integral says for what: the mean of pathwise on the same draws, which has a quadrature at K = 2."""
 BETAS = (0.0, 0.1, 0.5, 1.0)
 
 
@@ -22,19 +25,21 @@ class BoundRow(NamedTuple):
       bound: the bound itself.
       formula: L(log w), in words of the page.
       direction: of E[L_K].
-      expected: `(law of one weight, K) -> E[L_K]`, without a draw.
+      expected: `(law of one weight, K) -> E[L_K]`, without a draw; None where that is no integral in one dimension.
       multiple: K must be a multiple of this.
       least: the smallest K.
       linear: ∇L does not depend on log w.
+      minimized: φ is to descend it.
     """
 
     bound: vi.BoundFn
     formula: str
     direction: str
-    expected: Callable[[weight_laws.WeightLaw, int], jax.Array]
+    expected: Callable[[weight_laws.WeightLaw, int], jax.Array] | None
     multiple: int = 1
     least: int = 1
     linear: bool = False
+    minimized: bool = False
 
 
 class EstimatorRow(NamedTuple):
@@ -46,6 +51,8 @@ class EstimatorRow(NamedTuple):
       source: paper.
       reparameterized: it differentiates through the draws.
       least: the smallest K.
+      sign: φ̄ is this times the gradient.
+      only: the bounds that it is for; None for all.
     """
 
     estimator: vi.Estimator
@@ -53,6 +60,8 @@ class EstimatorRow(NamedTuple):
     source: str
     reparameterized: bool = False
     least: int = 1
+    sign: int = 1
+    only: tuple[str, ...] | None = None
 
 
 def power_mean(alpha: float) -> Callable[[weight_laws.WeightLaw, int], jax.Array]:
@@ -93,13 +102,18 @@ def combined(law: weight_laws.WeightLaw, num_samples: int) -> jax.Array:
     return 0.3 * power_mean(1.0)(law, num_samples) + 0.7 * power_mean(0.0)(law, num_samples)
 
 
-LOWER, NEITHER = "lower", "none at finite K"
+def divergence(f: csiszar.LogSpace, formula: str) -> BoundRow:
+    """Returns the row of an f-divergence: its ratios u ≤ K, so that every moment exists; of one draw it is 0."""
+    return BoundRow(bounds.f_divergence(f), formula, DIVERGENCE, None, least=2, minimized=True)
+
+
+LOWER, NEITHER, DIVERGENCE = "lower", "none at finite K", "≥ 0, consistent for D_f(p ‖ q)"
 BOUNDS = {
     "elbo": BoundRow(bounds.elbo, "mean log w", LOWER, power_mean(1.0), linear=True),
     "iwae": BoundRow(bounds.iwae, "log mean w", LOWER, power_mean(0.0)),
     "renyi(0.5)": BoundRow(bounds.renyi(0.5), "2 log mean w^½", LOWER, power_mean(0.5)),
     "renyi(2)": BoundRow(bounds.renyi(2.0), "−log mean w⁻¹", LOWER, power_mean(2.0)),
-    "cubo(2)": BoundRow(bounds.cubo(2), "½ log mean w²", NEITHER, power_mean(-1.0)),
+    "cubo(2)": BoundRow(bounds.cubo(2), "½ log mean w²", NEITHER, power_mean(-1.0), minimized=True),
     "miwae(2)": BoundRow(
         bounds.miwae(2), "mean of iwae over 2 groups", LOWER, lambda law, k: power_mean(0.0)(law, k // 2), multiple=2
     ),
@@ -108,10 +122,25 @@ BOUNDS = {
         bounds.thermodynamic(BETAS), "left sum of E_β, β = 0, .1, .5", LOWER, riemann(BETAS[:-1])
     ),
     "thermodynamic_upper": BoundRow(
-        bounds.thermodynamic_upper(BETAS), "right sum of E_β, β = .1, .5, 1", NEITHER, riemann(BETAS[1:])
+        bounds.thermodynamic_upper(BETAS),
+        "right sum of E_β, β = .1, .5, 1",
+        NEITHER,
+        riemann(BETAS[1:]),
+        minimized=True,
     ),
-    "eubo": BoundRow(bounds.eubo, "Σ w̃ log w", NEITHER, lambda law, k: slope_of_power_mean(1.0, law, k)),
+    "eubo": BoundRow(
+        bounds.eubo, "Σ w̃ log w", NEITHER, lambda law, k: slope_of_power_mean(1.0, law, k), minimized=True
+    ),
     "jackknife(1)": BoundRow(bounds.jackknife(1), "K iwae − (K−1) mean iwae without one", NEITHER, jackknifed, least=2),
+    "kl_reverse": divergence(csiszar.kl_reverse, "mean −log u, u = K w̃"),
+    "kl_forward": divergence(csiszar.kl_forward, "mean u log u"),
+    "chi_square": divergence(csiszar.chi_square, "mean u² − 1 = K/ESS − 1"),
+    "squared_hellinger": divergence(csiszar.squared_hellinger, "mean (√u − 1)²"),
+    "jensen_shannon": divergence(csiszar.jensen_shannon, "mean u log u − (1 + u) log((1 + u)/2)"),
+    "amari_alpha(0.5)": divergence(csiszar.amari_alpha(0.5), "mean 4 (u − √u)"),
+    "log_variance": BoundRow(
+        bounds.log_variance, "½ Var(log w), K − 1 normalised", "½ Var_q(log w)", None, least=2, minimized=True
+    ),
 }
 ESTIMATORS = {
     "pathwise": EstimatorRow(estimators.pathwise, "a, a, −a", "arXiv:1312.6114", reparameterized=True),
@@ -126,6 +155,14 @@ ESTIMATORS = {
     "vimco": EstimatorRow(estimators.vimco, "a, 0, L − L(geometric mean) − a", "arXiv:1602.06725", least=2),
     "vimco_arithmetic": EstimatorRow(
         estimators.vimco_arithmetic, "a, 0, L − L(arithmetic mean) − a", "arXiv:1602.06725", least=2
+    ),
+    "ovis(1)": EstimatorRow(estimators.ovis(1), "w̃, 0, −log(1 − w̃) − w̃", "arXiv:2008.01998", least=2, only=("iwae",)),
+    "minimized(score_function)": EstimatorRow(
+        estimators.minimized(estimators.score_function),
+        "a, 0, a − L",
+        "Williams 1992",
+        sign=-1,
+        only=tuple(name for name, row in BOUNDS.items() if row.minimized),
     ),
     "wake_phi": EstimatorRow(estimators.wake_phi, "a, 0, w̃", "arXiv:1406.2751"),
     "wake_phi_doubly_reparameterized": EstimatorRow(
@@ -156,16 +193,21 @@ def kind_at(row: Claim, num_samples: int) -> str:
     return UNBIASED if row.kind == BIASED and num_samples == BOUNDS[row.bound].multiple else row.kind
 
 
-GAUSSIAN = tuple(claim(bound, estimator) for bound in BOUNDS for estimator in ESTIMATORS)
+GAUSSIAN = tuple(
+    claim(bound, name) for bound in BOUNDS for name, row in ESTIMATORS.items() if row.only is None or bound in row.only
+)
 DISCRETE = tuple(row for row in GAUSSIAN if not ESTIMATORS[row.estimator].reparameterized)
 
 
 def is_defined(row: Claim, num_samples: int) -> bool:
-    """Whether the pair is defined at this K. One draw per group leaves nothing to leave out."""
+    """Whether the pair has a row at this K. One draw per group leaves nothing to leave out."""
     bound, estimator = BOUNDS[row.bound], ESTIMATORS[row.estimator]
-    # Leaving a draw out of the jackknife needs one more.
+    # Leaving a draw out of the jackknife, or of a variance, needs one more.
     least = max(bound.least + (bound.least > 1 and row.estimator == "leave_one_out"), estimator.least)
     grouped = bound.multiple > 1 and row.estimator == "leave_one_out"
     return (
-        num_samples >= least and num_samples % bound.multiple == 0 and not (grouped and num_samples == bound.multiple)
+        (estimator.only is None or row.bound in estimator.only)
+        and num_samples >= least
+        and num_samples % bound.multiple == 0
+        and not (grouped and num_samples == bound.multiple)
     )

@@ -12,14 +12,15 @@ PUBLIC = {
     "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params TrainState
         bounds data estimators exact fit guides log_evidence log_weights loss measurement models objectives
         shared_gradients value_and_grad""",
-    "vi_jax.bounds": """ciwae closed_form cubo elbo eubo gradient iwae jackknife miwae name_of named power_mean renyi
-        thermodynamic thermodynamic_upper""",
-    "vi_jax.estimators": """Tolerance doubly_reparameterized estimator leave_one_out minimized pathwise piwae
+    "vi_jax.bounds": """ciwae closed_form cubo elbo eubo f_divergence gradient iwae jackknife log_variance miwae name_of
+        named power_mean renyi thermodynamic thermodynamic_upper""",
+    "vi_jax.bounds.csiszar": "amari_alpha chi_square jensen_shannon kl_forward kl_reverse squared_hellinger",
+    "vi_jax.estimators": """Tolerance doubly_reparameterized estimator leave_one_out minimized ovis pathwise piwae
         reparameterize_score score_function split sticking_the_landing tolerance vimco vimco_arithmetic wake_phi
         wake_phi_doubly_reparameterized with_tolerance""",
     "vi_jax.exact": "Support elbo eubo expected_bound forward_kl reverse_kl score_support",
-    "vi_jax.objectives": """Control analytic_entropy analytic_kl arm disarm enumerated enumerated_forward_kl exact_draws
-        initial_control joined maximum_likelihood relax sleep""",
+    "vi_jax.objectives": """Control analytic_entropy analytic_kl arm defensive_wake_phi disarm enumerated
+        enumerated_forward_kl exact_draws initial_control joined log_variance maximum_likelihood relax sleep""",
     "vi_jax.models": """BernoulliMixture ExactModel Partial bernoulli_decoder bernoulli_mixture
         boltzmann_log_partition codes
         factor_analysis gaussian_kl gaussian_mean gaussian_mixture gaussian_renyi_bound gaussian_target global_latent

@@ -1,4 +1,4 @@
-"""Bounds on log p(x): functions of K log-weights and of nothing else.
+"""Bounds on log p(x), and divergences of q from the posterior: functions of K log-weights and of nothing else.
 
     log w_k = log p_θ(x, z_k) − log q_φ(z_k | x),   z_1..z_K ~ q_φ(z | x) independently
 
@@ -7,6 +7,7 @@ form. A bound of your own is any function `[K, ...] -> [...]` that treats the tr
 differentiation then takes the place of the closed forms, at the price that each estimator states.
 """
 
+from vi_jax.bounds import csiszar as csiszar
 from vi_jax.bounds.combined import ciwae as ciwae
 from vi_jax.bounds.derivatives import ClosedForm as ClosedForm
 from vi_jax.bounds.derivatives import closed_form as closed_form
@@ -18,8 +19,10 @@ from vi_jax.bounds.derivatives import omit as omit
 from vi_jax.bounds.derivatives import substitute as substitute
 from vi_jax.bounds.derivatives import with_closed_form as with_closed_form
 from vi_jax.bounds.evidence_upper import eubo as eubo
+from vi_jax.bounds.f_divergence import f_divergence as f_divergence
 from vi_jax.bounds.grouped import miwae as miwae
 from vi_jax.bounds.jackknife import jackknife as jackknife
+from vi_jax.bounds.log_variance import log_variance as log_variance
 from vi_jax.bounds.others import log_sum_of_others as log_sum_of_others
 from vi_jax.bounds.others import mean_of_others as mean_of_others
 from vi_jax.bounds.power_means import cubo as cubo

@@ -14,6 +14,7 @@ from vi_jax.estimators.reparameterized import pathwise as pathwise
 from vi_jax.estimators.reparameterized import reparameterize_score as reparameterize_score
 from vi_jax.estimators.reparameterized import sticking_the_landing as sticking_the_landing
 from vi_jax.estimators.score_function import leave_one_out as leave_one_out
+from vi_jax.estimators.score_function import ovis as ovis
 from vi_jax.estimators.score_function import score_function as score_function
 from vi_jax.estimators.score_function import vimco as vimco
 from vi_jax.estimators.score_function import vimco_arithmetic as vimco_arithmetic

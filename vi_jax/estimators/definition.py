@@ -60,13 +60,14 @@ def estimator(define: Callable[[BoundFn, jax.Array], Coefficients]) -> Estimator
 
 
 def zero_where_impossible(bound: BoundFn, coefficients: CoefficientFn) -> CoefficientFn:
-    """Returns `coefficients` with zeros for each datum whose bound is minus infinity.
+    """Returns `coefficients` with zeros for each datum whose bound is infinite.
 
-    No finite step improves such a datum, and its formulas read 0/0. It is counted by whoever reads its value.
+    Minus infinity of a bound on log p(x), plus infinity of a divergence: no finite step improves such a datum, and its
+    formulas read 0/0. It is counted by whoever reads its value.
     """
 
     def guarded(log_w: jax.Array) -> Coefficients:
-        impossible = jnp.isneginf(bound(log_w))
+        impossible = jnp.isinf(bound(log_w))
         model, path, score, ratio = coefficients(log_w)
         model, path, score = (jnp.where(impossible, 0, c) for c in (model, path, score))
         # A ratio known before any draw stays a Python float: 0 = 0 × ratio holds as it is.

@@ -16,8 +16,9 @@ def minimized(estimator_: Estimator) -> Estimator:
 
         path ← −path,  score ← −score
 
-    For an upper bound, tightest where it is smallest: `cubo`, `thermodynamic_upper`, `eubo`. Unbiased for minus
-    the gradient in φ where the estimator it is given is unbiased for the gradient; the same price.
+    For an upper bound, tightest where it is smallest: `cubo`, `thermodynamic_upper`, `eubo`; and for a divergence:
+    `f_divergence`, `log_variance`. Unbiased for minus the gradient in φ where the estimator it is given is unbiased for
+    the gradient; the same price.
     """
 
     def of_bound(bound: BoundFn) -> CoefficientFn:

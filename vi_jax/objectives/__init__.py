@@ -11,6 +11,8 @@ from vi_jax.objectives.enumerated import enumerated as enumerated
 from vi_jax.objectives.enumerated import enumerated_forward_kl as enumerated_forward_kl
 from vi_jax.objectives.forward_kl import exact_draws as exact_draws
 from vi_jax.objectives.likelihood import maximum_likelihood as maximum_likelihood
+from vi_jax.objectives.reference import defensive_wake_phi as defensive_wake_phi
+from vi_jax.objectives.reference import log_variance as log_variance
 from vi_jax.objectives.relax import Control as Control
 from vi_jax.objectives.relax import initial_control as initial_control
 from vi_jax.objectives.relax import relax as relax

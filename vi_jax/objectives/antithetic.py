@@ -115,7 +115,7 @@ def _difference(bound: BoundFn, log_w: jax.Array, others: jax.Array) -> jax.Arra
     """Returns s_k(log w) − s_k(log w with log w_k ← others_k), `[K, B]`, s_k = L − a_k; zero where an L is −∞."""
 
     def substituted(others: jax.Array) -> jax.Array:
-        return bounds.substitute(bound)(log_w, others) if len(log_w) > 1 else bound(others)[None]
+        return bounds.substitute(bound)(log_w, others)
 
     # Value k depends on replacement k alone: one derivative in all directions at once holds every a_k.
     moved, a_moved = jax.jvp(substituted, (others,), (jnp.ones_like(others),))
