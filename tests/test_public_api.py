@@ -19,14 +19,15 @@ PUBLIC = {
     "vi_jax.exact": "Support elbo eubo expected_bound forward_kl reverse_kl score_support",
     "vi_jax.objectives": """analytic_entropy analytic_kl disarm enumerated enumerated_forward_kl exact_draws joined
         maximum_likelihood sleep""",
-    "vi_jax.models": """BernoulliMixture ExactModel Partial bernoulli_decoder bernoulli_mixture
+    "vi_jax.models": """ChainDistribution LinearLayer ReversedChain hierarchical_decoder linear_gaussian_chain
+        BernoulliMixture ExactModel Partial bernoulli_decoder bernoulli_mixture
         boltzmann_log_partition codes
         factor_analysis gaussian_kl gaussian_mean gaussian_mixture gaussian_renyi_bound gaussian_target gumbel_target
         hidden_given_visible linear_gaussian linear_gaussian_elbo linear_gaussian_optimum log_sum_over_codes
         mean_field_optimum mixture_labels normal_gamma normal_gamma_coordinate_ascent normal_gamma_elbo normalized_table
         observe optimal_mean_field ppca ppca_maximum_likelihood quadrature_kl restricted_boltzmann_machine
         sigmoid_belief_net student_t_target table target""",
-    "vi_jax.guides": """Affine FullRank MeanField affine bernoulli bernoulli_encoder categorical fixed full_rank
+    "vi_jax.guides": """Affine FullRank MeanField affine bernoulli bernoulli_encoder categorical chain fixed full_rank
         gaussian_encoder mean_field""",
     "vi_jax.measurement": """Estimate Moments coordinate_snr gradient_snr gradient_variance log_evidence mean_value pool
         replicate_moments select signal_to_noise total_variance""",

@@ -2,6 +2,7 @@
 
 from vi_jax.guides.amortized import bernoulli_encoder as bernoulli_encoder
 from vi_jax.guides.amortized import gaussian_encoder as gaussian_encoder
+from vi_jax.guides.chain import chain as chain
 from vi_jax.guides.discrete import bernoulli as bernoulli
 from vi_jax.guides.discrete import categorical as categorical
 from vi_jax.guides.fixed import fixed as fixed
