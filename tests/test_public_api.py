@@ -17,7 +17,8 @@ PUBLIC = {
     "vi_jax.estimators": """doubly_reparameterized estimator leave_one_out minimized pathwise piwae reparameterize_score
         score_function split sticking_the_landing vimco vimco_arithmetic wake_phi wake_phi_doubly_reparameterized""",
     "vi_jax.exact": "Support elbo eubo expected_bound forward_kl reverse_kl score_support",
-    "vi_jax.objectives": """analytic_entropy analytic_kl disarm enumerated enumerated_forward_kl exact_draws joined
+    "vi_jax.objectives": """PerDatum StatefulObjective generalized_doubly_reparameterized score_climbing start_chain
+        analytic_entropy analytic_kl disarm enumerated enumerated_forward_kl exact_draws joined
         maximum_likelihood sleep""",
     "vi_jax.models": """ChainDistribution LinearLayer ReversedChain hierarchical_decoder linear_gaussian_chain
         BernoulliMixture ExactModel Partial bernoulli_decoder bernoulli_mixture

@@ -1,4 +1,7 @@
-"""Objectives that are no function of log-weights alone. Each is `(key, params, x) -> (values [B], Params)`."""
+"""Objectives that are no function of log-weights alone. Each is `(key, params, x) -> (values [B], Params)`.
+
+Those with a state are `(key, params, x, state) -> (values [B], Params, state)`.
+"""
 
 from vi_jax.objectives.antithetic import disarm as disarm
 from vi_jax.objectives.decompositions import analytic_entropy as analytic_entropy
@@ -6,6 +9,11 @@ from vi_jax.objectives.decompositions import analytic_kl as analytic_kl
 from vi_jax.objectives.enumerated import enumerated as enumerated
 from vi_jax.objectives.enumerated import enumerated_forward_kl as enumerated_forward_kl
 from vi_jax.objectives.forward_kl import exact_draws as exact_draws
+from vi_jax.objectives.generalized import generalized_doubly_reparameterized as generalized_doubly_reparameterized
 from vi_jax.objectives.likelihood import maximum_likelihood as maximum_likelihood
+from vi_jax.objectives.score_climbing import score_climbing as score_climbing
+from vi_jax.objectives.score_climbing import start_chain as start_chain
 from vi_jax.objectives.sleep import joined as joined
 from vi_jax.objectives.sleep import sleep as sleep
+from vi_jax.objectives.state import PerDatum as PerDatum
+from vi_jax.objectives.state import StatefulObjective as StatefulObjective
