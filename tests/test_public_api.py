@@ -10,7 +10,7 @@ import vi_jax as vi
 
 PUBLIC = {
     "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params TrainState
-        bounds data estimators exact fit guides log_evidence log_weights loss measurement models objectives
+        bounds data estimators exact fit guides init_state log_evidence log_weights loss measurement models objectives
         shared_gradients value_and_grad""",
     "vi_jax.bounds": """ciwae closed_form cubo elbo eubo gradient iwae jackknife miwae power_mean renyi thermodynamic
         thermodynamic_upper""",

@@ -45,8 +45,8 @@ def generalized_doubly_reparameterized(model: Model, guide: Guide, bound: BoundF
     ∇E[L_K] of every bound whose a is continuous, where q vanishes fast enough for the boundary terms of an integration
     by parts to do so. φ̄ is that of `estimators.doubly_reparameterized`, draw for draw.
 
-    θ̄ gains where the data say little of z: under the ELBO it has no variance where q is the prior. With a Gaussian prior
-    of variance 1, q the posterior of variance s² and one draw, the gradient of the prior's mean has variance
+    θ̄ gains where the data say little of z: under the ELBO it has no variance where q is the prior. With a Gaussian
+    prior of variance 1, q the posterior of variance s² and one draw, the gradient of the prior's mean has variance
     (1 − s²)²/s², against s² of the plain one: less where s² > ½, more where the datum says more than the prior.
 
     Price: one forward and one backward pass, and one of the prior's map; a bound without a `ratio`, such as a plain
