@@ -86,6 +86,8 @@ def score_climbing(model: Model, guide: Guide, *, num_samples: int) -> StatefulO
 
     def objective(key: jax.Array, params: Params, x: PyTree, chain: PerDatum) -> tuple[jax.Array, Params, PerDatum]:
         check_inputs(key, params, x)
+        if not isinstance(chain, PerDatum):
+            raise TypeError(f"chain must be a PerDatum, got {type(chain).__name__}: {_START}")
         return compute(key, params, x, chain)
 
     return objective
@@ -114,8 +116,6 @@ def start_chain(key: jax.Array, guide: Guide, params: Params, x: PyTree) -> PerD
 def _with_state(z: PyTree, chain: PerDatum) -> PyTree:
     """Returns the K candidates `[B, K, ...]`: K − 1 draws, and the chain's state as the last."""
     expected = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((leaf.shape[0], *leaf.shape[2:]), leaf.dtype), z)
-    if not isinstance(chain, PerDatum):
-        raise TypeError(f"chain must be a PerDatum, got {type(chain).__name__}: {_START}")
     described = [jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree) for tree in (chain.rows, expected)]
     if described[0] != described[1]:
         raise ValueError(f"chain has rows {described[0]}, but the guide draws {described[1]} for this batch: {_START}")
