@@ -171,6 +171,7 @@ def test_without_any_weight_the_chain_stays_and_the_gradient_is_zero_though_deri
     low = PerDatum(jnp.array([[-9.0, 0.0], [-9.0, 0.0]]))
     values, gradient, moved = objective(KEY, params, problems.edged_data(0.0, 100.0), low)
     value, alone, _ = objective(KEY, params, problems.edged_data(0.0), PerDatum(low.rows[:1]))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(alone))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b / 2, rtol=1e-12), gradient, alone)
     np.testing.assert_array_equal(values, jnp.array([value[0], -jnp.inf]))
     assert moved.rows[0, 0] > 0
