@@ -10,7 +10,7 @@ import vi_jax as vi
 
 PUBLIC = {
     "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params TrainState
-        bounds data estimators exact fit guides log_evidence log_weights loss measurement models objectives
+        bounds data estimators exact fit guides init_state log_evidence log_weights loss measurement models objectives
         shared_gradients value_and_grad""",
     "vi_jax.bounds": """ciwae closed_form cubo elbo eubo f_divergence gradient iwae jackknife log_variance miwae name_of
         named power_mean renyi thermodynamic thermodynamic_upper""",
@@ -19,9 +19,11 @@ PUBLIC = {
         reparameterize_score score_function split sticking_the_landing tolerance vimco vimco_arithmetic wake_phi
         wake_phi_doubly_reparameterized with_tolerance""",
     "vi_jax.exact": "Support elbo eubo expected_bound forward_kl reverse_kl score_support",
-    "vi_jax.objectives": """Control analytic_entropy analytic_kl arm defensive_wake_phi disarm enumerated
-        enumerated_forward_kl exact_draws initial_control joined log_variance maximum_likelihood relax sleep""",
-    "vi_jax.models": """BernoulliMixture ExactModel Partial bernoulli_decoder bernoulli_mixture
+    "vi_jax.objectives": """Control PerDatum StatefulObjective analytic_entropy analytic_kl arm defensive_wake_phi disarm
+        enumerated enumerated_forward_kl exact_draws generalized_doubly_reparameterized initial_control joined
+        log_variance maximum_likelihood relax score_climbing sleep start_chain""",
+    "vi_jax.models": """BernoulliMixture ChainDistribution ExactModel LinearLayer Partial ReversedChain bernoulli_decoder
+        bernoulli_mixture hierarchical_decoder linear_gaussian_chain
         boltzmann_log_partition codes
         factor_analysis gaussian_kl gaussian_mean gaussian_mixture gaussian_renyi_bound gaussian_target global_latent
         gumbel_target
@@ -30,7 +32,7 @@ PUBLIC = {
         observe optimal_mean_field ppca ppca_maximum_likelihood quadrature_kl restricted_boltzmann_machine
         sigmoid_belief_net student_t_target table target""",
     "vi_jax.guides": """Affine BinaryConcrete Concrete FullRank MeanField affine antithetic bernoulli bernoulli_encoder
-        categorical fixed full_rank gaussian_encoder mean_field quasi_monte_carlo relaxed straight_through""",
+        categorical chain fixed full_rank gaussian_encoder mean_field quasi_monte_carlo relaxed straight_through""",
     "vi_jax.training": "History TrainState fit init_state make_step subsample",
     "vi_jax.measurement": """Estimate Moments coordinate_snr gradient_snr gradient_variance log_evidence mean_value pool
         replicate_moments select signal_to_noise total_variance""",

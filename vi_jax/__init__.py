@@ -18,6 +18,7 @@ from vi_jax.measurement.evidence import log_evidence as log_evidence
 from vi_jax.training.fit import fit as fit
 from vi_jax.training.step import History as History
 from vi_jax.training.step import TrainState as TrainState
+from vi_jax.training.step import init_state as init_state
 from vi_jax.types import BoundFn as BoundFn
 from vi_jax.types import CoefficientFn as CoefficientFn
 from vi_jax.types import Coefficients as Coefficients

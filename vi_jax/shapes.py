@@ -1,5 +1,7 @@
 """The check that models and guides make of ONE datum and ONE draw, before broadcasting hides a missing batch axis."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -19,3 +21,12 @@ def check_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> jax.Arra
             "batch axes: pass it data with one leading axis B, a single datum as x[None]."
         )
     return jnp.asarray(value)
+
+
+def check_layers(z: Sequence[ArrayLike], dims: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    """Returns the layers of a latent as arrays; raises `ValueError` unless layer l is one vector `[dims[l]]`."""
+    if len(z) != len(dims):
+        raise ValueError(f"z must be a tuple of {len(dims)} layers, from the data upwards, got {len(z)}.")
+    return tuple(
+        check_shape(f"z[{layer}]", part, (dim,)) for layer, (part, dim) in enumerate(zip(z, dims, strict=True))
+    )

@@ -16,6 +16,7 @@ TABLE_X = jnp.arange(3)
 TABLE_Z = jnp.arange(8)
 BITS = np.random.default_rng(1).integers(2, size=(4, 3)).astype(float)
 VECTORS = 2 * np.random.default_rng(0).normal(size=(4, 3))
+ONES = np.ones((4, 1))
 TWO_BUMPS = ([0.3, 0.7], [[-1.0, 0.0], [1.0, 2.0]], [[[1.0, 0.5], [0.5, 1.0]], [[2.0, 0.0], [0.0, 0.5]]])
 
 CASES = {
@@ -26,6 +27,8 @@ CASES = {
     "gaussian_mean": (models.gaussian_mean(3, prior_mean=0.1, variance=1.5), VECTORS, VECTORS[:, :1]),
     "factor_analysis": (models.factor_analysis(2, 3), VECTORS, VECTORS[:, 1:]),
     "ppca": (models.ppca(2, 3), VECTORS, VECTORS[:, 1:]),
+    "linear_gaussian_chain": (models.linear_gaussian_chain((2, 1), 3), VECTORS, (VECTORS[:, 1:], -VECTORS[:, :1])),
+    "three layers": (models.linear_gaussian_chain((1, 2, 1), 3), VECTORS, (ONES, VECTORS[:, 1:], VECTORS[:, :1])),
     "normal_gamma": (models.normal_gamma(3), VECTORS, VECTORS[:, 1:]),
     "sigmoid_belief_net": (models.sigmoid_belief_net(2, 3), BITS, BITS[:, 1:]),
     "restricted_boltzmann_machine": (models.restricted_boltzmann_machine(2, 3), BITS, BITS[:, 1:]),
@@ -38,7 +41,12 @@ CASES = {
 @pytest.fixture(params=CASES)
 def case(request):
     exact, x, z = CASES[request.param]
-    return exact, exact.model.init(jax.random.key(1)), jnp.asarray(x), jnp.asarray(z)
+    return exact, exact.model.init(jax.random.key(1)), jnp.asarray(x), jax.tree.map(jnp.asarray, z)
+
+
+def each(zs):
+    """The latents one by one; a latent may be a pytree."""
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], zs) for i in range(len(jax.tree.leaves(zs)[0]))]
 
 
 def test_posterior_times_evidence_is_the_joint(case):
@@ -49,7 +57,7 @@ def test_posterior_times_evidence_is_the_joint(case):
         product = exact.posterior(theta, x).log_prob(z) + exact.log_evidence(theta, x)
         return product, exact.model.log_joint(theta, x, z)
 
-    for x, z in itertools.product(xs, zs):
+    for x, z in itertools.product(xs, each(zs)):
         np.testing.assert_allclose(*product_and_joint(x, z), rtol=1e-12)
 
 
@@ -73,7 +81,7 @@ def test_gradient_of_the_evidence_is_the_posterior_mean_of_the_models_gradient(c
 def test_one_batched_jitted_program_gives_the_same_numbers_under_strict_promotion(case):
     exact, theta, xs, zs = case
     log_joint, log_evidence = jax.jit(exact.model.log_joint), jax.jit(exact.log_evidence)
-    looped = [[log_joint(theta, x, z) for z in zs] for x in xs]
+    looped = [[log_joint(theta, x, z) for z in each(zs)] for x in xs]
     with jax.numpy_dtype_promotion("strict"):
         per_x = jax.vmap(exact.model.log_joint, in_axes=(None, None, 0))
         batched = jax.jit(jax.vmap(per_x, in_axes=(None, 0, None)))(theta, xs, zs)

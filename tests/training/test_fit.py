@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from vi_jax.training.fit import draw_batch, fit
+from vi_jax.training.fit import fit
+from vi_jax.training.rows import draw_rows, take
 from vi_jax.training.step import TrainState, init_state
 from vi_jax.types import Params
 
@@ -40,9 +41,9 @@ class Counted:
         self.objective = objective
         self.traces = 0
 
-    def __call__(self, key, params, x):
+    def __call__(self, *args):
         self.traces += 1
-        return self.objective(key, params, x)
+        return self.objective(*args)
 
 
 def assert_identical(one, two):
@@ -150,7 +151,7 @@ def test_batches_are_uniform_draws_with_replacement(batch_size):
 
 
 def test_a_batch_keeps_the_leaves_of_a_datum_together():
-    batch = draw_batch(64, KEY, {"value": DATA, "label": jnp.arange(5)})
+    batch = take({"value": DATA, "label": jnp.arange(5)}, draw_rows(KEY, 5, 64))
     np.testing.assert_array_equal(batch["value"], DATA[batch["label"]])
     assert set(np.asarray(batch["label"])) == set(range(5))
 
@@ -171,7 +172,7 @@ def test_prepare_sees_the_batch_and_draws_anew_at_every_step():
 
 def test_which_data_are_drawn_says_nothing_about_what_prepare_draws():
     def difference(key, x):
-        return x - draw_batch(8, key, jnp.arange(1000.0))
+        return x - draw_rows(key, 1000, 8)
 
     def report(key, params, x):
         del key

@@ -2,6 +2,7 @@
 
 from vi_jax.guides.amortized import bernoulli_encoder as bernoulli_encoder
 from vi_jax.guides.amortized import gaussian_encoder as gaussian_encoder
+from vi_jax.guides.chain import chain as chain
 from vi_jax.guides.concrete import BinaryConcrete as BinaryConcrete
 from vi_jax.guides.concrete import Concrete as Concrete
 from vi_jax.guides.dependent import antithetic as antithetic

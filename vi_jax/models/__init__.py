@@ -1,5 +1,7 @@
 """Models log p(x, z; θ), each a function that returns a `Model`, or an `ExactModel` where the evidence is known."""
 
+from vi_jax.chains import ChainDistribution as ChainDistribution
+from vi_jax.chains import ReversedChain as ReversedChain
 from vi_jax.models.bernoulli import bernoulli_log_prob as bernoulli_log_prob
 from vi_jax.models.bernoulli_mixture import BernoulliMixture as BernoulliMixture
 from vi_jax.models.bernoulli_mixture import bernoulli_mixture as bernoulli_mixture
@@ -14,6 +16,7 @@ from vi_jax.models.conjugate import linear_gaussian as linear_gaussian
 from vi_jax.models.conjugate import linear_gaussian_elbo as linear_gaussian_elbo
 from vi_jax.models.conjugate import linear_gaussian_optimum as linear_gaussian_optimum
 from vi_jax.models.deep import bernoulli_decoder as bernoulli_decoder
+from vi_jax.models.deep import hierarchical_decoder as hierarchical_decoder
 from vi_jax.models.divergences import gaussian_kl as gaussian_kl
 from vi_jax.models.divergences import gaussian_renyi_bound as gaussian_renyi_bound
 from vi_jax.models.divergences import mean_field_optimum as mean_field_optimum
@@ -31,6 +34,8 @@ from vi_jax.models.factor_analysis import optimal_mean_field as optimal_mean_fie
 from vi_jax.models.factor_analysis import ppca as ppca
 from vi_jax.models.factor_analysis import ppca_maximum_likelihood as ppca_maximum_likelihood
 from vi_jax.models.global_latent import global_latent as global_latent
+from vi_jax.models.linear_chain import LinearLayer as LinearLayer
+from vi_jax.models.linear_chain import linear_gaussian_chain as linear_gaussian_chain
 from vi_jax.models.mixture import Density as Density
 from vi_jax.models.mixture import MixtureParams as MixtureParams
 from vi_jax.models.mixture import gaussian_mixture as gaussian_mixture

@@ -1,5 +1,8 @@
 """Objectives that are no function of log-weights alone. Each is `(key, params, x) -> (values [B], Params)`.
 
+Those with a state are `(key, params, x, state) -> (values [B], Params, state)`.
+"""
+
 One that learns something of its own takes a state, `(key, params, x, state) -> (values [B], Params, state)`: `relax`.
 """
 
@@ -10,11 +13,16 @@ from vi_jax.objectives.decompositions import analytic_kl as analytic_kl
 from vi_jax.objectives.enumerated import enumerated as enumerated
 from vi_jax.objectives.enumerated import enumerated_forward_kl as enumerated_forward_kl
 from vi_jax.objectives.forward_kl import exact_draws as exact_draws
+from vi_jax.objectives.generalized import generalized_doubly_reparameterized as generalized_doubly_reparameterized
 from vi_jax.objectives.likelihood import maximum_likelihood as maximum_likelihood
 from vi_jax.objectives.reference import defensive_wake_phi as defensive_wake_phi
 from vi_jax.objectives.reference import log_variance as log_variance
 from vi_jax.objectives.relax import Control as Control
 from vi_jax.objectives.relax import initial_control as initial_control
 from vi_jax.objectives.relax import relax as relax
+from vi_jax.objectives.score_climbing import score_climbing as score_climbing
+from vi_jax.objectives.score_climbing import start_chain as start_chain
 from vi_jax.objectives.sleep import joined as joined
 from vi_jax.objectives.sleep import sleep as sleep
+from vi_jax.objectives.state import PerDatum as PerDatum
+from vi_jax.objectives.state import StatefulObjective as StatefulObjective

@@ -7,13 +7,14 @@ import jax
 import optax
 
 from vi_jax.checks import check_batch, check_key, check_no_nan, check_positive_int
+from vi_jax.objectives import StatefulObjective
 from vi_jax.training.step import History, Prepare, TrainState, init_state, make_step
 from vi_jax.types import Objective, Params, PyTree
 
 
 def fit(
     key: jax.Array | None,
-    objective: Objective,
+    objective: Objective | StatefulObjective,
     optimizer: optax.GradientTransformation,
     params_or_state: Params | TrainState,
     data: PyTree,
@@ -38,12 +39,22 @@ def fit(
     The price against sampling without replacement: the variance due to the choice of data is larger by the factor
     (N − 1)/(N − B), and N draws leave out about 1/e of the data.
 
+    An objective with a state of its own, as `objectives.score_climbing`, starts from a training state that holds one:
+
+        chain = objectives.start_chain(chain_key, guide, params, data)
+        fit(None, objective, optimizer, init_state(key, optimizer, params, extra=chain), data, num_steps=1000)
+
+    Its state goes on with the training state, and what in it is per datum has a row for each of the N data: a batch
+    takes its rows along and puts them back. Of a datum that a batch holds twice, both copies count in the gradient and
+    the later one's row is kept, which is one step from the row before, as ever.
+
     No buffer of the caller's is donated: parameters and states stay valid, to start the next seed from, at the price of
     one extra copy of the state for the whole run. Inside the scan the state is updated in place.
 
     Args:
       key: typed key. Given with a `TrainState` it replaces the state's own; None goes on with the state's.
-      objective: `(key, params, x) -> (values [B], Params)`, the gradient an ascent direction.
+      objective: `(key, params, x) -> (values [B], Params)`, the gradient an ascent direction; with a training state
+        whose `extra` is not (), `(key, params, x, extra) -> (values [B], Params, extra)`.
       optimizer: any optax transformation of `Params`. What happens at a gradient that is not finite is its choice
         (`optax.apply_if_finite`); `fit` only counts.
       params_or_state: `Params` to start from, or the `TrainState` of an earlier run to continue.
@@ -59,36 +70,23 @@ def fit(
     Raises:
       TypeError: for a raw uint32 key, parameters that are no `Params`, or a count that is not an integer.
       ValueError: for no key with bare parameters; a count below 1; data without a common leading axis, empty, or with
-        NaN; a state of another optimizer; an objective whose gradient does not match the parameters.
+        NaN; a state of another optimizer; an objective whose gradient does not match the parameters, or whose state
+        does not match the one it was given; a state that has not one row per datum.
     """
     num_steps = check_positive_int("num_steps", num_steps)
     batch_size = None if batch_size is None else check_positive_int("batch_size", batch_size)
     check_batch("data", data)
     check_no_nan("data", data)
     state = _resume(key, optimizer, params_or_state)
-    prepare = _compose(batch_size, prepare)
-    return _scan_steps(state, data, objective=objective, optimizer=optimizer, prepare=prepare, num_steps=num_steps)
-
-
-def draw_batch(batch_size: int, key: jax.Array, data: PyTree) -> PyTree:
-    """Returns `batch_size` data, drawn uniformly with replacement: leaves `[N, ...]` become `[B, ...]`."""
-    rows = jax.random.randint(key, (batch_size,), 0, jax.tree.leaves(data)[0].shape[0])
-    return jax.tree.map(lambda leaf: leaf[rows], data)
-
-
-@functools.cache
-def _compose(batch_size: int | None, prepare: Prepare | None) -> Prepare | None:
-    """One function object per pair, as the compiled program is cached on it."""
-    if batch_size is None:
-        return prepare
-    if prepare is None:
-        return functools.partial(draw_batch, batch_size)
-
-    def draw_and_prepare(key: jax.Array, data: PyTree) -> PyTree:
-        draw_key, prepare_key = jax.random.split(key)
-        return prepare(prepare_key, draw_batch(batch_size, draw_key, data))
-
-    return draw_and_prepare
+    return _scan_steps(
+        state,
+        data,
+        objective=objective,
+        optimizer=optimizer,
+        prepare=prepare,
+        batch_size=batch_size,
+        num_steps=num_steps,
+    )
 
 
 def _resume(key: Any, optimizer: optax.GradientTransformation, params_or_state: Params | TrainState) -> TrainState:
@@ -108,15 +106,16 @@ def _resume(key: Any, optimizer: optax.GradientTransformation, params_or_state: 
     return state
 
 
-@functools.partial(jax.jit, static_argnames=("objective", "optimizer", "prepare", "num_steps"))
+@functools.partial(jax.jit, static_argnames=("objective", "optimizer", "prepare", "batch_size", "num_steps"))
 def _scan_steps(
     state: TrainState,
     data: PyTree,
     *,
-    objective: Objective,
+    objective: Objective | StatefulObjective,
     optimizer: optax.GradientTransformation,
     prepare: Prepare | None,
+    batch_size: int | None,
     num_steps: int,
 ) -> tuple[TrainState, History]:
-    step = make_step(objective, optimizer, prepare)
+    step = make_step(objective, optimizer, prepare, batch_size=batch_size)
     return jax.lax.scan(lambda state, _: step(state, data), state, length=num_steps)

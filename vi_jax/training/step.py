@@ -1,12 +1,15 @@
 """One step of stochastic gradient ascent on an objective: a pure function of state and data."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from vi_jax.checks import check_batch
+from vi_jax.objectives import StatefulObjective
+from vi_jax.training.rows import check_rows, draw_rows, gather, scatter, take
 from vi_jax.types import Objective, Params, PyTree
 
 Prepare = Callable[[jax.Array, PyTree], PyTree]
@@ -20,7 +23,8 @@ class TrainState(NamedTuple):
       opt_state: the optimizer's own state.
       step: int32 scalar, the number of steps taken.
       key: the run's key. Step t draws from `fold_in(key, t)`, so the draws do not depend on where a run was cut.
-      extra: carried along untouched; reserved for objectives with a state of their own.
+      extra: the state of an objective that has one, as `objectives.score_climbing`; () for all others. What in it is
+        an `objectives.PerDatum` has one row for each of the N data, and the rest is one for all.
     """
 
     params: Params
@@ -44,13 +48,17 @@ class History(NamedTuple):
     gradient_norm: Params
 
 
-def init_state(key: jax.Array, optimizer: optax.GradientTransformation, params: Params) -> TrainState:
+def init_state(
+    key: jax.Array, optimizer: optax.GradientTransformation, params: Params, *, extra: PyTree = ()
+) -> TrainState:
     """Returns the state before the first step.
 
     Args:
       key: typed key of the whole run.
       optimizer: any optax transformation of `Params`.
       params: initial parameters; Python numbers become arrays.
+      extra: the initial state of the objective, such as `objectives.start_chain` makes for all the data of the run. A
+        training state with one calls `objective(key, params, x, extra)`, and one without `objective(key, params, x)`.
 
     Raises:
       TypeError: if `params` is not a `Params`.
@@ -58,12 +66,16 @@ def init_state(key: jax.Array, optimizer: optax.GradientTransformation, params: 
     if not isinstance(params, Params):
         raise TypeError(f"params must be Params(theta, phi), got {type(params).__name__}: wrap it, theta=() if empty.")
     # A stated dtype takes away weak typing, which would change across the first step and cost a second trace.
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), params)
-    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), key)
+    params, extra = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), (params, extra))
+    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), key, extra)
 
 
 def make_step(
-    objective: Objective, optimizer: optax.GradientTransformation, prepare: Prepare | None = None
+    objective: Objective | StatefulObjective,
+    optimizer: optax.GradientTransformation,
+    prepare: Prepare | None = None,
+    *,
+    batch_size: int | None = None,
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, History]]:
     """Returns `(state, data) -> (state, history)`, one step up the objective.
 
@@ -73,29 +85,58 @@ def make_step(
     finite is the optimizer's to say, as in `optax.apply_if_finite`; the step only counts the data whose value is not.
 
     Args:
-      objective: `(key, params, x) -> (values [B], Params)`.
+      objective: `(key, params, x) -> (values [B], Params)`; for a training state whose `extra` is not (),
+        `(key, params, x, extra) -> (values [B], Params, extra)`.
       optimizer: any optax transformation of `Params`; `optax.partition` treats θ and φ apart.
-      prepare: `(key, data) -> x`, run inside the step: draws a batch, binarizes, subsamples. Its draws and the
-        objective's are independent, and the objective's do not depend on whether there is a `prepare`.
+      prepare: `(key, batch) -> x`, run inside the step: binarizes, augments. Its draws and the objective's are
+        independent, and the objective's do not depend on whether there is a `prepare`.
+      batch_size: data per step, drawn uniformly with replacement; None takes all N, in their order. An objective sees
+        the rows of its state that belong to the batch, and `rows.scatter` says where they go.
 
     Raises:
-      ValueError: when traced, if the values are not `[B]`, or the gradient differs from the parameters in structure,
-        shape or dtype.
+      ValueError: when traced, if the values are not `[B]`, the gradient differs from the parameters in structure, shape
+        or dtype, or the objective's state from the one before; if that state has not one row per datum.
     """
 
     def step(state: TrainState, data: PyTree) -> tuple[TrainState, History]:
         data_key, objective_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-        x = data if prepare is None else prepare(data_key, data)
-        values, gradient = objective(objective_key, state.params, x)
+        rows, x = _select(data_key, data, prepare, batch_size)
+        values, gradient, extra = _evaluate(objective, objective_key, state, data, x, rows)
         _check_values(values)
-        _check_gradient(state.params, gradient)
+        _check_like("params", state.params, gradient)
         descent = jax.tree.map(jnp.negative, gradient)
         updates, opt_state = optimizer.update(descent, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        state = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
+        state = state._replace(params=params, opt_state=opt_state, step=state.step + 1, extra=extra)
         return state, _report(values, gradient)
 
     return step
+
+
+def _select(
+    key: jax.Array, data: PyTree, prepare: Prepare | None, batch_size: int | None
+) -> tuple[jax.Array | None, PyTree]:
+    """The rows of the batch, None for all, and the batch as the objective is to see it."""
+    if batch_size is None:
+        return None, data if prepare is None else prepare(key, data)
+    draw_key, prepare_key = (key, key) if prepare is None else jax.random.split(key)
+    rows = draw_rows(draw_key, check_batch("data", data), batch_size)
+    batch = take(data, rows)
+    return rows, batch if prepare is None else prepare(prepare_key, batch)
+
+
+def _evaluate(
+    objective: Any, key: jax.Array, state: TrainState, data: PyTree, x: PyTree, rows: jax.Array | None
+) -> tuple[jax.Array, Params, PyTree]:
+    """The objective's values and gradient, and its next state."""
+    extra = state.extra
+    if jax.tree.structure(extra) == jax.tree.structure(()):
+        return *objective(key, state.params, x), extra
+    check_rows(extra, check_batch("data", data))
+    seen = extra if rows is None else gather(extra, rows)
+    values, gradient, advanced = objective(key, state.params, x, seen)
+    _check_like("extra", seen, advanced)
+    return values, gradient, advanced if rows is None else scatter(extra, rows, advanced)
 
 
 def _report(values: jax.Array, gradient: Params) -> History:
@@ -112,15 +153,20 @@ def _check_values(values: jax.Array) -> None:
         raise ValueError(f"an objective returns one value per datum, [B]; got shape {jnp.shape(values)}.")
 
 
-def _check_gradient(params: Params, gradient: Params) -> None:
-    expected, got = jax.tree.structure(params), jax.tree.structure(gradient)
+_RETURNED = {
+    "params": ("gradient", "return one gradient for every parameter, zeros for those it leaves alone"),
+    "extra": ("next state", "return the state as it came, with new values"),
+}
+
+
+def _check_like(name: str, given: PyTree, returned: PyTree) -> None:
+    """Raises unless what the objective returned has the structure, shapes and dtypes of what it was given."""
+    what, remedy = _RETURNED[name]
+    expected, got = jax.tree.structure(given), jax.tree.structure(returned)
     if expected != got:
-        raise ValueError(
-            f"the objective's gradient must have the parameters' structure {expected}, got {got}: return one gradient"
-            " for every parameter, zeros for those it leaves alone."
-        )
-    for (path, leaf), slope in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(gradient), strict=True):
-        wanted, found = (f"{jnp.result_type(a)}{list(jnp.shape(a))}" for a in (leaf, slope))
+        raise ValueError(f"the objective's {what} must have the structure of {name}, {expected}, got {got}: {remedy}.")
+    for (path, leaf), other in zip(jax.tree_util.tree_leaves_with_path(given), jax.tree.leaves(returned), strict=True):
+        wanted, found = (f"{jnp.result_type(a)}{list(jnp.shape(a))}" for a in (leaf, other))
         if wanted != found:
-            where = f"params{jax.tree_util.keystr(path)}"
-            raise ValueError(f"{where} is {wanted}, its gradient is {found}: make shape and dtype of the two agree.")
+            where = f"{name}{jax.tree_util.keystr(path)}"
+            raise ValueError(f"{where} is {wanted}, its {what} is {found}: make shape and dtype of the two agree.")
