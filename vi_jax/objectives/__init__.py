@@ -1,9 +1,7 @@
 """Objectives that are no function of log-weights alone. Each is `(key, params, x) -> (values [B], Params)`.
 
-Those with a state are `(key, params, x, state) -> (values [B], Params, state)`.
-"""
-
-One that learns something of its own takes a state, `(key, params, x, state) -> (values [B], Params, state)`: `relax`.
+One that carries something from step to step, as `score_climbing` its chains and `relax` what it has learned, takes and
+returns a state: `(key, params, x, state) -> (values [B], Params, state)`.
 """
 
 from vi_jax.objectives.antithetic import arm as arm

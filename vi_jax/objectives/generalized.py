@@ -28,8 +28,8 @@ import jax.numpy as jnp
 
 from vi_jax import checks
 from vi_jax.estimators import doubly_reparameterized
+from vi_jax.legality import check_pair, check_scale
 from vi_jax.log_weights import batch_draws, check_problem, checked, guide_log_prob, model_log_joint, sample_and_score
-from vi_jax.pullback import choose_form
 from vi_jax.types import BoundFn, Guide, Model, Objective, Params, PyTree
 
 Prior = Callable[[PyTree], Any]
@@ -76,11 +76,12 @@ def generalized_doubly_reparameterized(model: Model, guide: Guide, bound: BoundF
     if prior is None:
         raise ValueError("the prior's gradient needs the model's prior: give Model(prior=...), or use value_and_grad.")
     coefficients = doubly_reparameterized(bound)
-    choose_form(guide, doubly_reparameterized, coefficients, num_samples)
+    check_pair(guide, bound, doubly_reparameterized, num_samples, coefficients)
 
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
+        check_scale(model, x, bound, doubly_reparameterized)
         draws = batch_draws(key, x, jnp.arange(num_samples))
         fixed = jax.lax.stop_gradient(params)
 

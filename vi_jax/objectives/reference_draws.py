@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from vi_jax.legality import refuse_scaled
 from vi_jax.log_weights import batch_draws, check_problem, checked, guide_log_prob, model_log_joint
 from vi_jax.streaming import exchange_for
 from vi_jax.types import Guide, Model, Objective, Params, PyTree
@@ -54,6 +55,7 @@ def objective_of(
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
+        refuse_scaled("a weight against another distribution", model, x)
         _check_draws(reference, guide, params, x)
         draws = batch_draws(key, x, jnp.arange(num_samples))
         keys = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(draws.keys, draws.indices)

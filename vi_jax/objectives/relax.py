@@ -18,6 +18,7 @@ from vi_jax import checks
 from vi_jax.guides.concrete import Relaxation
 from vi_jax.guides.relaxed import relaxation, straight_through
 from vi_jax.log_weights import Draws, batch_draws, check_inputs, check_problem, model_log_joint
+from vi_jax.objectives.state import StatefulObjective
 from vi_jax.types import Guide, Model, Params, PyTree
 
 # How much of the running mean square of a slope one step keeps: a memory of about a hundred steps.
@@ -36,9 +37,6 @@ class Control(NamedTuple):
     log_temperature: jax.Array
     scale: jax.Array
     square: jax.Array
-
-
-StatefulObjective = Callable[[jax.Array, Params, PyTree, Control], tuple[jax.Array, Params, Control]]
 
 
 def initial_control(*, temperature: float = 0.5, scale: float = 1.0) -> Control:

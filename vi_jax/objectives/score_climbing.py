@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from vi_jax import bounds, checks
 from vi_jax.estimators import wake_phi
+from vi_jax.legality import refuse_dependent, refuse_scaled
 from vi_jax.log_weights import (
     Draws,
     batch_draws,
@@ -77,6 +78,8 @@ def score_climbing(model: Model, guide: Guide, *, num_samples: int) -> StatefulO
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree, chain: PerDatum) -> tuple[jax.Array, Params, PerDatum]:
         check_problem(model, guide, params, x)
+        refuse_scaled("score_climbing", model, x)
+        refuse_dependent("score_climbing", guide)
         draws = batch_draws(key, x, jnp.arange(num_samples - 1))
         z = _with_state(sample_and_score(guide, params.phi, draws)[0], chain)
         log_w = (model_log_joint(model, params.theta, x, z) - guide_log_prob(guide, params.phi, x, z)).T
