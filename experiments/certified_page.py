@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import pandas as pd
 
 import vi_jax as vi
+from experiments import certified_others as others
 from experiments import store
-from experiments.claims import BIASED, BOUNDS, ESTIMATORS, FORWARD_KL, PAIRED
+from experiments.claims import BIASED, BOUNDS, ESTIMATORS, FORWARD_KL, PAIRED, claim
 from vi_jax import legality, pullback
 
 HEAD = """# Bounds × estimators, certified
@@ -44,12 +45,20 @@ Mean and variance by summing over all 3^K tuples of three latent values: *exact*
 Variance of φ̄ relative to the plain score function.
 
 """
+OTHERS = """
+## Other families
+
+Objectives that are no function of log-weights alone, draws that depend on each other, several layers. Each against an
+exact gradient, by enumeration, quadrature or closed form, 100,000 replicates or more: the worst z-score of all its
+coordinates, or the norm of a claimed bias beside that of the gradient. Total variance over all coordinates of the row.
+
+"""
 
 
 def main(folder: Path, page: Path) -> None:
     """Writes the page."""
     rows = store.read(folder)
-    text = HEAD + bounds_table() + estimators_table() + gaussian_table(rows) + discrete_table(rows)
+    text = HEAD + bounds_table() + estimators_table() + gaussian_table(rows) + discrete_table(rows) + others_table(rows)
     with store.writing(page):
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")
@@ -73,11 +82,46 @@ def bounds_table() -> str:
 
 def estimators_table() -> str:
     """Returns the estimators with their coefficients."""
-    text = "\n## Estimators\n\n" + head("estimator", "model, path, score", "guide", "source")
-    guides = {True: "reparameterized", False: "any"}
-    return text + "".join(
-        line(f"`{name}`", row.coefficients, guides[row.reparameterized], row.source) for name, row in ESTIMATORS.items()
+    text = "\n## Estimators\n\n" + head(
+        "estimator",
+        "model, path, score",
+        "claim for φ̄",
+        "φ̄ has no variance at",
+        "guide",
+        "K ≥",
+        "dependent draws",
+        "source",
     )
+    guides = {True: "reparameterized", False: "any"}
+    for name, row in ESTIMATORS.items():
+        cells = guides[row.reparameterized], row.least, survived(row.estimator), row.source
+        text += line(f"`{name}`", row.coefficients, claimed(name), row.quiet, *cells)
+    return text
+
+
+def claimed(estimator: str) -> str:
+    """Returns the claims of an estimator over all bounds, in words."""
+    kinds = {claim(bound, estimator).kind: bound for bound in BOUNDS if ESTIMATORS[estimator].only is None}
+    if FORWARD_KL in kinds:
+        return "−∇KL(p ‖ q), bias O(1/K)"
+    if BIASED in kinds:
+        return "∇E[L] for the ELBO and at K = 1; else biased, by −E Σ h_k ∂_z log w_k ∂_φ z_k, at every K"
+    return "∇E[L]" if ESTIMATORS[estimator].sign > 0 else "−∇E[L]"
+
+
+def survived(rule: vi.Estimator) -> str:
+    """Returns the bounds with which an estimator takes dependent draws, in words."""
+    allowed = [bound for bound in (vi.bounds.elbo, vi.bounds.iwae) if tolerates(rule, bound)]
+    return {0: "refused", 1: "with the ELBO", 2: "any bound"}[len(allowed)]
+
+
+def tolerates(rule: vi.Estimator, bound: vi.BoundFn) -> bool:
+    """Returns whether the pair is legal for draws that depend on each other."""
+    try:
+        legality.check_pair(vi.guides.antithetic(vi.guides.mean_field(1), 1), bound, rule, 2)
+    except ValueError:
+        return False
+    return True
 
 
 def gaussian_table(rows: pd.DataFrame) -> str:
@@ -91,10 +135,42 @@ def gaussian_table(rows: pd.DataFrame) -> str:
     for bound, estimator in here[["bound", "estimator"]].drop_duplicates().itertuples(index=False):
         cells = {int(row["num_samples"]): row for row in of_pair(here, bound, estimator)}
         verdicts = [scores(cells[k]) if k in cells else "" for k in ks]
-        noise = [f"{cells[k]['relative_variance']:.3g}" if k in cells else "" for k in ks]
+        noise = [with_error(cells[k]) if k in cells else "" for k in ks]
         sign = "green" if all(cell["green"] for cell in cells.values()) else "**RED**"
         text += line(f"`{bound}`", f"`{estimator}`", *verdicts, *noise, costs[form_of(bound, estimator)], sign)
     return text
+
+
+def with_error(row: dict) -> str:
+    """Returns a relative variance with its 95 % interval, as ± two standard errors; pathwise's own is one."""
+    value = f"{row['relative_variance']:.3g}"
+    return value if row["estimator"] == "pathwise" else f"{value} ± {2 * row['relative_error']:.1g}"
+
+
+def others_table(rows: pd.DataFrame) -> str:
+    """Returns one line per row that is no pair of the two tables."""
+    here = rows.query("family not in ('Gaussian', 'discrete')")
+    if here.empty:
+        return ""
+    text = OTHERS + head("guide", "climbs", "estimator", "claim", "φ̄", "z, or bias", "total variance", "source", "")
+    for subject in others.ROWS.values():
+        for row in subject:
+            mine = here.query("family == @row.family and bound == @row.target and estimator == @row.estimator")
+            cells = mine.to_dict("records")
+            sign = "green" if all(cell["green"] for cell in cells) else "**RED**"
+            found = "; ".join(f"K = {cell['num_samples']}: {outcome(cell)}" for cell in cells)
+            noise = "; ".join(f"{cell['variance_phi']:.3g} ± {2 * cell['variance_error']:.1g}" for cell in cells)
+            texts = row.claim, row.formula, found, noise, row.source, sign
+            text += line(row.family, row.target, f"`{row.estimator}`", *(cell.replace("|", "\\|") for cell in texts))
+    return text
+
+
+def outcome(row: dict) -> str:
+    """Returns the z-score of a row without bias, or the size of its bias and its order."""
+    if row["claim"] != BIASED:
+        return f"{row['z_phi']:.1f}"
+    order = "" if pd.isna(row["order"]) else f", order {row['order']:.2f}"
+    return f"bias {row['bias_phi']:.2g} of {row['exact']:.2g}{order}"
 
 
 def discrete_table(rows: pd.DataFrame) -> str:

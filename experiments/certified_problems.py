@@ -76,6 +76,7 @@ class Measured(NamedTuple):
       difference: mean of the gradient less what it is paired with.
       difference_variance: the variance of that.
       num_replicates: R.
+      noise: `[chunks, rows]`, the total variance of φ̄ within each chunk of replicates.
     """
 
     mean: np.ndarray
@@ -83,6 +84,7 @@ class Measured(NamedTuple):
     difference: np.ndarray
     difference_variance: np.ndarray
     num_replicates: int
+    noise: np.ndarray
 
 
 def paired(row: Claim, estimators=ESTIMATORS) -> np.ndarray:
@@ -99,31 +101,33 @@ def paired(row: Claim, estimators=ESTIMATORS) -> np.ndarray:
 def measure_gaussian(
     key: jax.Array, rows: tuple[Claim, ...], num_samples: int, num_replicates: int, estimators=ESTIMATORS
 ) -> Measured:
-    """Measures every row on the same draws, in one program, 2000 replicates at a time."""
-    per_chunk = 2000
+    """Measures every row on the same draws, in one program, 500 replicates at a time."""
+    per_chunk = 500
     num_chunks = -(-num_replicates // per_chunk)
 
     def gradient(draws: Draws, bound: str, rule: vi.Estimator) -> jax.Array:
         return contract(draws, rule(BOUNDS[bound].bound)(draws.log_w))
 
     @jax.jit
-    def sums(key: jax.Array) -> jax.Array:
-        def add(total: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
+    def sums(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def add(total: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
             draws = draw_gaussian(key, num_samples, per_chunk)
             # The compiler computes a gradient once, however often it is written.
             pathwise = {row.bound: gradient(draws, row.bound, vi.estimators.pathwise) for row in rows}
             g = jnp.stack([gradient(draws, row.bound, estimators[row.estimator].estimator) for row in rows])
             d = g - jnp.stack([paired(row, estimators) * pathwise[row.bound] for row in rows])
-            return total + jnp.stack([v.sum(axis=1) for v in (g, g**2, d, d**2)]), None
+            noise = jnp.var(g[..., 1:], axis=1, ddof=1).sum(axis=1)
+            return total + jnp.stack([v.sum(axis=1) for v in (g, g**2, d, d**2)]), noise
 
         zeros = jnp.zeros((4, len(rows), 3))
-        return jax.lax.scan(add, zeros, jax.random.split(key, num_chunks))[0]
+        return jax.lax.scan(add, zeros, jax.random.split(key, num_chunks))
 
     count = num_chunks * per_chunk
-    mean, square, difference, difference_square = np.asarray(sums(key)) / count
+    total, noise = jax.device_get(sums(key))
+    mean, square, difference, difference_square = total / count
     unbiased = count / (count - 1)
     variances = (square - mean**2) * unbiased, (difference_square - difference**2) * unbiased
-    return Measured(mean, variances[0], difference, variances[1], count)
+    return Measured(mean, variances[0], difference, variances[1], count, noise)
 
 
 def gaussian_law(theta: jax.Array, m: jax.Array, log_s: jax.Array) -> weight_laws.WeightLaw:

@@ -8,6 +8,10 @@ bound:
                      A divergence has no such law: each estimator less pathwise, draw by draw, against zero
     discrete guide   ∇E[L_K] and the estimator's mean and variance by summing over all 3^K tuples: no Monte Carlo at all
 
+and each objective that is no such pair, of `experiments/certified_others.py`, by Monte Carlo against enumeration,
+quadrature or a closed form: dependent draws, binary and relaxed latents, draws of a reference, two stochastic layers,
+Markov chains.
+
 Claims: "unbiased" for ∇E[L_K]; "as pathwise", the same where only the difference from pathwise is measured, with
 pathwise judged by a quadrature over two draws (tests/bounds/test_divergences.py); "biased", as sticking the landing is
 under a bound whose gradient a is not constant (Roeder et al. 2017); "forward KL" for wake-φ, whose φ̄ follows
@@ -33,6 +37,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments import certified_others as others
 from experiments import certified_problems as problems
 from experiments import cli, progress, style
 from experiments.claims import (
@@ -51,6 +56,8 @@ from experiments.claims import (
 
 LINE = 5.0
 ROUNDING = 1e-9
+PAIRS = ("discrete", "Gaussian")
+"""The guides of the two tables of pairs; every other family is one of `certified_others`."""
 ORDER = (0.6, 1.5)
 """Where the order of wake-φ's bias in 1/K must lie, as measured between two K."""
 
@@ -76,43 +83,51 @@ class Config:
       num_samples: K of the Gaussian guide.
       num_samples_discrete: K of the discrete one, 3^K tuples each.
       num_draws: of the Gaussian guide at every K, K R in all.
+      subjects: of `certified_others.ROWS`, each at every K of its own.
+      num_replicates: R of those.
     """
 
     seed: int = 0
     num_samples: tuple[int, ...] = (1, 8, 64)
     num_samples_discrete: tuple[int, ...] = (2, 4, 8)
     num_draws: int = 800_000
+    subjects: tuple[str, ...] = tuple(others.ROWS)
+    num_replicates: int = 100_000
 
 
-QUICK = Config(num_samples=(8,), num_samples_discrete=(4,), num_draws=160_000)
+QUICK = Config(num_samples=(8,), num_samples_discrete=(4,), num_draws=160_000, num_replicates=20_000)
 
 
 def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]:
-    """Yields the rows of one guide and one K at a time."""
+    """Yields the rows of one guide, or one subject, and one K at a time."""
     cells = [("discrete", k) for k in config.num_samples_discrete] + [("Gaussian", k) for k in config.num_samples]
-    before: dict[tuple[str, str, str], tuple[int, float, float]] = {}
+    cells += [(subject, k) for subject in config.subjects for k in others.values_of_k(subject)]
+    before: dict[tuple[str, str, str], dict[str, Any]] = {}
     for family, num_samples in track(cells, "certify", label=lambda cell: f"{cell[0]}, K = {cell[1]}", cost=cost):
         with jax.enable_x64(True):
+            key = jax.random.fold_in(jax.random.key(config.seed), num_samples)
             if family == "discrete":
                 rows = discrete_rows(num_samples)
-            else:
-                key = jax.random.fold_in(jax.random.key(config.seed), num_samples)
+            elif family == "Gaussian":
                 rows = gaussian_rows(key, num_samples, config.num_draws // num_samples)
-        for row in rows:
-            name = family, row["bound"], row["estimator"]
-            row |= dict(
-                zip(
-                    ("order", "order_low", "order_high"), order_of_bias(before.get(name), num_samples, row), strict=True
-                )
-            )
-            row["green"] = is_green(row)
-            before[name] = num_samples, row["bias_phi"], row["bias_error"]
-        yield rows
+            else:
+                rows = others.measure(key, family, num_samples, config.num_replicates)
+        judge = (with_order, is_green) if family in PAIRS else (others.with_order, others.is_green)
+        yield list(judged(rows, before, *judge))
+
+
+def judged(rows: list[dict[str, Any]], before: dict, with_order, is_green) -> Iterator[dict[str, Any]]:
+    """Adds to each row the order of its bias since its last K, and whether it is green."""
+    for row in rows:
+        name = row["family"], row["bound"], row["estimator"]
+        row = with_order(before.get(name), row)
+        before[name] = row
+        yield row | {"green": is_green(row)}
 
 
 def cost(cell: tuple[str, int]) -> float:
     """Returns how long a cell takes, roughly, in seconds."""
-    return 3.0 if cell[0] == "discrete" else 15.0 + cell[1]
+    return {"discrete": 10.0, "Gaussian": 40.0 + cell[1]}.get(cell[0], 15.0)
 
 
 def gaussian_rows(
@@ -136,7 +151,18 @@ def gaussian_rows(
             | {"bias_error": float(np.sqrt(noise[1:].sum() / measured.num_replicates))}
             | {"variance_phi": variance[1:].sum(), "num_replicates": measured.num_replicates}
         )
-    return relative(rows, "pathwise")
+    return [
+        row | {"relative_error": e} for row, e in zip(relative(rows, "pathwise"), errors(rows, measured), strict=True)
+    ]
+
+
+def errors(rows: list[dict[str, Any]], measured: problems.Measured) -> Iterator[float]:
+    """Returns the standard error of each variance relative to pathwise's, from chunks that both share."""
+    place = {row["bound"]: i for i, row in enumerate(rows) if row["estimator"] == "pathwise"}
+    for row, noise in zip(rows, measured.noise.T, strict=True):
+        unit = measured.noise[:, place[row["bound"]]] if row["bound"] in place else np.full_like(noise, np.nan)
+        residual = (noise - noise.mean() / unit.mean() * unit) / unit.mean()
+        yield float(residual.std(ddof=1) / np.sqrt(len(residual)))
 
 
 def discrete_rows(
@@ -187,17 +213,17 @@ def relative(rows: list[dict[str, Any]], to: str) -> list[dict[str, Any]]:
     return [row | {"relative_variance": row["variance_phi"] / unit.get(row["bound"], np.nan)} for row in rows]
 
 
-def order_of_bias(before: tuple[int, float, float] | None, num_samples: int, row: Mapping[str, Any]) -> tuple:
-    """Returns the order of wake-φ's bias in 1/K between the last K and this one, and the interval it may lie in.
+def with_order(before: Mapping[str, Any] | None, row: dict[str, Any]) -> dict[str, Any]:
+    """Adds the order of wake-φ's bias in 1/K between the last K and this one, and the interval it may lie in.
 
     The interval is ± LINE standard errors of the two biases; NaN where there is no K of 2 or more to compare with.
     """
-    if row["claim"] != FORWARD_KL or before is None or before[0] < 2:
-        return np.nan, np.nan, np.nan
-    steps = np.log(num_samples / before[0])
-    reach = LINE * np.hypot(before[2] / before[1], row["bias_error"] / row["bias_phi"]) / steps
-    order = np.log(before[1] / row["bias_phi"]) / steps
-    return order, order - reach, order + reach
+    if row["claim"] != FORWARD_KL or before is None or before["num_samples"] < 2:
+        return row | {"order": np.nan, "order_low": np.nan, "order_high": np.nan}
+    steps = np.log(row["num_samples"] / before["num_samples"])
+    reach = LINE * np.hypot(*(each["bias_error"] / each["bias_phi"] for each in (before, row))) / steps
+    order = np.log(before["bias_phi"] / row["bias_phi"]) / steps
+    return row | {"order": order, "order_low": order - reach, "order_high": order + reach}
 
 
 def is_green(row: Mapping[str, Any]) -> bool:
@@ -218,37 +244,44 @@ def is_green(row: Mapping[str, Any]) -> bool:
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns a matrix of pairs at the largest K: the largest z-score of θ̄ and φ̄, or what is known of the bias."""
+    """Returns a matrix of guides, bounds and estimators: the largest z-score, or what is known of the bias.
+
+    Of pairs at the largest K, of other objectives at every K.
+    """
+    named = [name for names in COLUMNS.values() for name in names]
     last = rows.sort_values("num_samples").drop_duplicates(["family", "bound", "estimator"], keep="last")
     lines = []
-    names = rows[["family", "bound"]].drop_duplicates().itertuples(index=False)
-    for family, bound in names:
-        here = last.query(f"family == '{family}' and bound == '{bound}'").to_dict("records")
-        line = {"guide": family[:5], "bound": bound.replace("thermodynamic", "thermo.")}
+    for family, bound in rows[["family", "bound"]].drop_duplicates().itertuples(index=False):
+        source = last if family in PAIRS else rows
+        here = source.query(f"family == '{family}' and bound == '{bound}'").to_dict("records")
+        line = {"guide": family[:9], "bound": bound.replace("thermodynamic", "thermo.")[:16]}
         for column, estimators in COLUMNS.items():
             line[column] = verdict([row for row in here if row["estimator"] in estimators])
-        lines.append(line)
+        lines.append(line | {"other": verdict([row for row in here if row["estimator"] not in named])})
     return pd.DataFrame(lines)
 
 
 def verdict(rows: list[dict[Hashable, Any]]) -> str:
     """Returns a cell of the matrix. "bias", "→KL" (forward KL): as claimed; "ref.": what others are paired with."""
+    if not rows:
+        return ""
     if not all(row["green"] for row in rows):
         return "RED"
     claims = {row["claim"] for row in rows}
-    if not claims <= {UNBIASED, PAIRED} or not claims:
-        return " ".join({BIASED: "bias", FORWARD_KL: "→KL"}[claim] for claim in claims)
+    if not claims <= {UNBIASED, PAIRED}:
+        words = {BIASED: "bias", FORWARD_KL: "→KL"}
+        return " ".join(words[claim] for claim in words if claim in claims)
     if rows[0]["family"] == "discrete":
         return "exact"
     if all(row["claim"] == PAIRED and row["estimator"] == "pathwise" for row in rows):
         return "ref."
-    return f"{max(max(abs(row['z_theta']), abs(row['z_phi'])) for row in rows):.1f}"
+    return f"{np.nanmax([[abs(row.get('z_theta', np.nan)), abs(row['z_phi'])] for row in rows]):.1f}"
 
 
 def figure(rows: pd.DataFrame) -> Figure:
     """Draws the z-scores of what is claimed unbiased, and the variances relative to pathwise."""
     panels = style.panels(1, 2, height=3.2)
-    scores(panels.axes[0, 0], rows.query("family == 'Gaussian'"))
+    scores(panels.axes[0, 0], rows.query("family != 'discrete'"))
     variances(panels.axes[0, 1], rows.query("family == 'Gaussian'"))
     style.legend(panels.figure)
     return panels.figure
@@ -258,7 +291,7 @@ def scores(axes: Axes, rows: pd.DataFrame) -> None:
     """Draws the distribution of all z-scores that should be those of a standard normal."""
     z = np.concatenate([rows["z_theta"], rows.query(f"claim in {[UNBIASED, PAIRED]}")["z_phi"]])
     # A difference from pathwise that is zero in every draw, as that of θ̄ is, is not measured.
-    z = z[np.abs(z) > ROUNDING]
+    z = z[np.abs(z) > ROUNDING]  # and NaN is not, where a row has no z-score of its own for θ̄
     axes.hist(z, bins=22, range=(-5.5, 5.5), color=style.BLUE, alpha=0.6)
     for line in (-LINE, LINE):
         axes.axvline(line, color=style.VERMILLION, linewidth=1)

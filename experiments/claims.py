@@ -1,6 +1,7 @@
 """What each pair of bound and estimator claims: the rows of the certificate, and the only place to add one."""
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from vi_jax.models import weight_laws
 UNBIASED, BIASED, FORWARD_KL = "unbiased", "biased", "forward KL"
 PAIRED = "as pathwise"
 """Unbiased where no integral says for what: the mean of pathwise on the same draws, which has a quadrature at K = 2."""
+AT_THE_POSTERIOR = "q = p(z | x)"
 BETAS = (0.0, 0.1, 0.5, 1.0)
 
 
@@ -30,6 +32,7 @@ class BoundRow(NamedTuple):
       least: the smallest K.
       linear: ∇L does not depend on log w.
       minimized: φ is to descend it.
+      smooth: ∇L is continuous; where it is not, `doubly_reparameterized` is refused.
     """
 
     bound: vi.BoundFn
@@ -40,6 +43,7 @@ class BoundRow(NamedTuple):
     least: int = 1
     linear: bool = False
     minimized: bool = False
+    smooth: bool = True
 
 
 class EstimatorRow(NamedTuple):
@@ -53,6 +57,8 @@ class EstimatorRow(NamedTuple):
       least: the smallest K.
       sign: φ̄ is this times the gradient.
       only: the bounds that it is for; None for all.
+      quiet: where φ̄ has no variance, in words of the page.
+      needs_smooth: ∇L must be continuous.
     """
 
     estimator: vi.Estimator
@@ -62,6 +68,8 @@ class EstimatorRow(NamedTuple):
     least: int = 1
     sign: int = 1
     only: tuple[str, ...] | None = None
+    quiet: str = "nowhere"
+    needs_smooth: bool = False
 
 
 def power_mean(alpha: float) -> Callable[[weight_laws.WeightLaw, int], jax.Array]:
@@ -102,6 +110,13 @@ def combined(law: weight_laws.WeightLaw, num_samples: int) -> jax.Array:
     return 0.3 * power_mean(1.0)(law, num_samples) + 0.7 * power_mean(0.0)(law, num_samples)
 
 
+def largest(law: weight_laws.WeightLaw, num_samples: int) -> jax.Array:
+    """Returns E[max log w] = Σ_i v_i (F_i^K − F_{i−1}^K) over the values v of log w in order, F their distribution."""
+    order = jnp.argsort(law.log_w)
+    below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.exp(law.log_prob[order]))])
+    return jnp.sum(law.log_w[order] * jnp.diff(below**num_samples))
+
+
 def divergence(f: csiszar.LogSpace, formula: str) -> BoundRow:
     """Returns the row of an f-divergence: its ratios u ≤ K, so that every moment exists; of one draw it is 0."""
     return BoundRow(bounds.f_divergence(f), formula, DIVERGENCE, None, least=2, minimized=True)
@@ -114,6 +129,7 @@ BOUNDS = {
     "renyi(0.5)": BoundRow(bounds.renyi(0.5), "2 log mean w^½", LOWER, power_mean(0.5)),
     "renyi(2)": BoundRow(bounds.renyi(2.0), "−log mean w⁻¹", LOWER, power_mean(2.0)),
     "cubo(2)": BoundRow(bounds.cubo(2), "½ log mean w²", NEITHER, power_mean(-1.0), minimized=True),
+    "renyi(-inf)": BoundRow(bounds.renyi(-math.inf), "max log w", NEITHER, largest, smooth=False),
     "miwae(2)": BoundRow(
         bounds.miwae(2), "mean of iwae over 2 groups", LOWER, lambda law, k: power_mean(0.0)(law, k // 2), multiple=2
     ),
@@ -145,13 +161,24 @@ BOUNDS = {
 ESTIMATORS = {
     "pathwise": EstimatorRow(estimators.pathwise, "a, a, −a", "arXiv:1312.6114", reparameterized=True),
     "sticking_the_landing": EstimatorRow(
-        estimators.sticking_the_landing, "a, a, 0", "arXiv:1703.09194", reparameterized=True
+        estimators.sticking_the_landing, "a, a, 0", "arXiv:1703.09194", reparameterized=True, quiet=AT_THE_POSTERIOR
     ),
     "doubly_reparameterized": EstimatorRow(
-        estimators.doubly_reparameterized, "a, a − h, 0", "arXiv:1810.04152", reparameterized=True
+        estimators.doubly_reparameterized,
+        "a, a − h, 0",
+        "arXiv:1810.04152",
+        reparameterized=True,
+        quiet=AT_THE_POSTERIOR,
+        needs_smooth=True,
     ),
     "score_function": EstimatorRow(estimators.score_function, "a, 0, L − a", "Williams 1992"),
-    "leave_one_out": EstimatorRow(estimators.leave_one_out, "a, 0, L − L₋ₖ − a", "arXiv:2010.10436", least=2),
+    "leave_one_out": EstimatorRow(
+        estimators.leave_one_out,
+        "a, 0, L − L₋ₖ − a (ELBO: without −a)",
+        "arXiv:2010.10436",
+        least=2,
+        quiet=f"{AT_THE_POSTERIOR}, for the ELBO",
+    ),
     "vimco": EstimatorRow(estimators.vimco, "a, 0, L − L(geometric mean) − a", "arXiv:1602.06725", least=2),
     "vimco_arithmetic": EstimatorRow(
         estimators.vimco_arithmetic, "a, 0, L − L(arithmetic mean) − a", "arXiv:1602.06725", least=2
@@ -166,7 +193,12 @@ ESTIMATORS = {
     ),
     "wake_phi": EstimatorRow(estimators.wake_phi, "a, 0, w̃", "arXiv:1406.2751"),
     "wake_phi_doubly_reparameterized": EstimatorRow(
-        estimators.wake_phi_doubly_reparameterized, "a, w̃ − w̃², 0", "arXiv:1810.04152", reparameterized=True, least=2
+        estimators.wake_phi_doubly_reparameterized,
+        "a, w̃ − w̃², 0",
+        "arXiv:1810.04152",
+        reparameterized=True,
+        least=2,
+        quiet=AT_THE_POSTERIOR,
     ),
 }
 
@@ -210,4 +242,5 @@ def is_defined(row: Claim, num_samples: int) -> bool:
         and num_samples >= least
         and num_samples % bound.multiple == 0
         and not (grouped and num_samples == bound.multiple)
+        and (bound.smooth or not estimator.needs_smooth)
     )
