@@ -219,6 +219,16 @@ def test_a_chain_of_two_layers_stays_in_the_posterior_and_starts_as_draws_of_the
     assert np.mean(end == begin) < 0.2
 
 
+def test_single_precision_stays_single_under_strict_promotion(strict_promotion):
+    with jax.enable_x64(False):
+        model, guide = models.bernoulli_decoder(2, 3, hidden=()), guides.gaussian_encoder(3, 2, hidden=())
+        params, x = vi.Params(model.init(KEY), guide.init(KEY)), jnp.ones((4, 3))
+        chain = objectives.start_chain(KEY, guide, params, x)
+        values, gradient, moved = objectives.score_climbing(model, guide, num_samples=3)(KEY, params, x, chain)
+        assert jax.tree.map(jnp.shape, moved) == PerDatum((4, 2))
+        assert {leaf.dtype for leaf in jax.tree.leaves((values, gradient, chain, moved))} == {jnp.dtype(jnp.float32)}
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="must be at least 2, got 1"):
         objectives.score_climbing(THREE, guides.categorical(3), num_samples=1)
