@@ -214,7 +214,7 @@ ROWS: tuple[ObjectiveRow, ...] = (
         UNBIASED,
         OF_FORWARD,
         "mean of ∂_φ log q over z ~ p(z | x)",
-        "",
+        "the definition",
         build_exact_draws,
     ),
     ObjectiveRow(
