@@ -80,7 +80,7 @@ def naive(name):
 
 BOUNDS = {name: bounds.f_divergence(case.log_space) for name, case in CASES.items()}
 BOUNDS |= {"log_variance": bounds.log_variance}
-LOG_W = np.array([[0.3, -1.2, 2.0, 0.1], [-2.5, -2.0, -1.9, -2.2], [0.0, -5.0, -3.0, -9.0]]).T
+LOG_W = np.array([[0.3, -1.2, 2.0, 0.1], [0.0, -5.0, -3.0, -9.0]]).T
 close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9)
 
 
@@ -212,7 +212,7 @@ def test_the_log_variance_is_unbiased():
         np.testing.assert_allclose(expected_bound(bounds.log_variance, size), variance / 2, rtol=1e-12)
 
 
-NODES = np.linspace(-9, 9, 181)
+NODES = np.linspace(-9, 9, 121)
 POINT = (-0.4, 0.7, 0.1)
 # E_q[u⁻¹] is infinite: this guide has the wider tails.
 EXACT = [name for name in BOUNDS if name not in ("amari(-1)", "amari(0.2)", "amari(3)")]
