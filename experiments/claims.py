@@ -183,7 +183,7 @@ ESTIMATORS = {
     "vimco_arithmetic": EstimatorRow(
         estimators.vimco_arithmetic, "a, 0, L − L(arithmetic mean) − a", "arXiv:1602.06725", least=2
     ),
-    "ovis(1)": EstimatorRow(estimators.ovis(1), "w̃, 0, −log(1 − w̃) − w̃", "arXiv:2008.01998", least=2, only=("iwae",)),
+    "ovis": EstimatorRow(estimators.ovis, "w̃, 0, −log(1 − w̃) − w̃", "arXiv:2008.01998", least=2, only=("iwae",)),
     "minimized(score_function)": EstimatorRow(
         estimators.minimized(estimators.score_function),
         "a, 0, a − L",

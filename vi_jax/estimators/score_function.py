@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from vi_jax import bounds
 from vi_jax.estimators.definition import Tolerance, estimator, require_two_samples, with_tolerance
-from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
+from vi_jax.types import BoundFn, Coefficients
 
 
 @estimator
@@ -80,56 +80,37 @@ def vimco_arithmetic(bound: BoundFn, log_w: jax.Array) -> Coefficients:
     return _vimco(bound, log_w, bounds.log_sum_of_others(log_w) - math.log(log_w.shape[0] - 1))
 
 
-def ovis(gamma: float) -> Estimator:
-    """Makes the score function of IWAE that keeps of log Ẑ = log mean w only what the draw itself adds to it; K ≥ 2.
+@estimator
+def ovis(bound: BoundFn, log_w: jax.Array) -> Coefficients:
+    """The score function of IWAE that keeps of log Ẑ = log mean w only what the draw itself adds to it; K ≥ 2.
 
-        score_k = log Ẑ − b_k − w̃_k,   b_k = log (1/K) Σ_{j≠k} w_j − (1 − γ) log(1 − 1/K)
-                = −log(1 − w̃_k) − w̃_k + (1 − γ) log(1 − 1/K)
+        score_k = log Ẑ − b_k − w̃_k,   b_k = log (1/K) Σ_{j≠k} w_j
+                = −log(1 − w̃_k) − w̃_k = ½ w̃² + ⅓ w̃³ + …
 
-    b_k knows nothing of z_k, so that any γ is unbiased for ∇E[L_K], any guide. At γ = 0 it is `leave_one_out`. At γ = 1
-    what is left is ½ w̃² + ⅓ w̃³ + …, of second order in the weight, and the signal-to-noise ratio in φ rises like √K
-    without a derivative of the draws. One backward pass.
+    b_k knows nothing of z_k: unbiased for ∇E[L_K], any guide. It differs from `leave_one_out` by the constant
+    log(1 − 1/K) alone, which leaves a score of second order in the weight: the signal-to-noise ratio in φ rises like
+    √K without a derivative of the draws. One backward pass.
 
-    γ counts from leave-one-out. The γ of the paper's Eq. 17, as its authors' code has it, is 0 where ours is 1; that
-    code's other end subtracts w̃_k too, which depends on z_k: its score log Ẑ − log mean_{j≠k} w_j is biased, by the
-    gradient of `wake_phi`, and is not offered.
+    The asymptotic form, at γ = 0 of the paper's Eq. 17 as its authors' code has it. γ > 0 subtracts γ w̃_k from the
+    baseline, which depends on z_k: at γ = 1 it is biased by the gradient of `wake_phi`, and is not offered.
 
     Liévin, Dittadi, Christensen and Winther, "Optimal Variance Control of the Score Function Gradient Estimator for
-    Importance Weighted Bounds" (arXiv:2008.01998), the asymptotic form.
-
-    Args:
-      gamma: γ in [0, 1].
-
-    Returns:
-      An estimator for `bounds.iwae`.
+    Importance Weighted Bounds" (arXiv:2008.01998).
 
     Raises:
-      ValueError: γ lies outside [0, 1]. When given a bound: it is not `bounds.iwae`; when called, K = 1.
+      ValueError: the bound is not `bounds.iwae`, or K = 1.
     """
-    if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma must lie in [0, 1], 0 for leave_one_out and 1 for OVIS, got {gamma!r}.")
-    name = f"ovis({gamma:g})"
-
-    @estimator
-    def coefficients(bound: BoundFn, log_w: jax.Array) -> Coefficients:
-        require_two_samples(name, log_w)
-        log_w, weights = _centred(bound, log_w), bounds.normalized_weights(log_w)
-        log_rest = bounds.log_sum_of_others(log_w)
-        gap = _effect_on_log_mean(weights, jax.nn.logsumexp(log_w, axis=0) - log_rest)
-        score = gap + (1 - gamma) * math.log1p(-1 / log_w.shape[0])
-        # Where the others have no weight their baseline is −∞, and is taken as 0.
-        score = jnp.where(jnp.isneginf(log_rest), bound(log_w) - weights, score)
-        return Coefficients(model=weights, path=jnp.zeros_like(weights), score=score, ratio=0.0)
-
-    def of_bound(bound: BoundFn) -> CoefficientFn:
-        if bound is not bounds.iwae:
-            raise ValueError(
-                f"{name} is a baseline for iwae alone, not for {bounds.name_of(bound)}: use leave_one_out or vimco."
-            )
-        return coefficients(bound)
-
-    setattr(of_bound, "__name__", name)  # noqa: B010 - a protocol has no name, a function does
-    return of_bound
+    if bound is not bounds.iwae:
+        raise ValueError(
+            f"ovis is a baseline for iwae alone, not for {bounds.name_of(bound)}: use leave_one_out or vimco."
+        )
+    require_two_samples("ovis", log_w)
+    log_w, weights = _centred(bound, log_w), bounds.normalized_weights(log_w)
+    log_rest = bounds.log_sum_of_others(log_w)
+    score = _effect_on_log_mean(weights, jax.nn.logsumexp(log_w, axis=0) - log_rest)
+    # Where the others have no weight their baseline is −∞, and is taken as 0.
+    score = jnp.where(jnp.isneginf(log_rest), bound(log_w) - weights, score)
+    return Coefficients(model=weights, path=jnp.zeros_like(weights), score=score, ratio=0.0)
 
 
 def _effect_on_log_mean(weights: jax.Array, gap: jax.Array) -> jax.Array:
