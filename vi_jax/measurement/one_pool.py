@@ -20,8 +20,8 @@ class Cells(NamedTuple):
       gradient: leaves `[J, U, O, ...]`.
       value: `[J, U, O]` nats.
       impossible: `[J, U, O]` share of data whose bound is −∞.
-      effective_sample_size: `[J, U]`.
-      pareto_k: `[J, U]`, k̂ of the log-weights.
+      effective_sample_size: `[J, U, O]`, of the weights, the same for all objectives.
+      pareto_k: `[J, U, O]`, k̂ of the weights, likewise.
     """
 
     gradient: Params
@@ -122,8 +122,8 @@ def _read(problem: Problem, row: cells.Row, pool: _Pool, of_theta: Sum, of_phi: 
             gradient=gradient,
             value=values.mean(axis=1),
             impossible=jnp.isneginf(values).mean(axis=1, dtype=values.dtype),
-            effective_sample_size=effective_sample_size(log_w).mean(),
-            pareto_k=psis.pareto_k(log_w).mean(),
+            effective_sample_size=jnp.full_like(values[:, 0], effective_sample_size(log_w).mean()),
+            pareto_k=jnp.full_like(values[:, 0], psis.pareto_k(log_w).mean()),
         )
 
     return jax.vmap(one_group)(jax.tree.map(grouped, pool))

@@ -62,12 +62,14 @@ class Sums(NamedTuple):
 
     Attributes:
       name: what a result says of itself.
+      measure: a gradient -> what is measured of it: itself, or its projections.
       theta: Σ_k model_k ∂_θ log p.
       phi: Σ_k path_k ∂_z log w ∂_φ z + Σ_k score_k ∂_φ log q.
       score: the second half of it alone, for draws that have no derivative or need none.
     """
 
     name: str
+    measure: Callable[[PyTree], PyTree]
     theta: Sum
     phi: Sum
     score: Sum
@@ -146,6 +148,7 @@ def _score_total(problem: Problem, draws: Drawn, features: jax.Array, log_w, pat
 
 per_draw = Sums(
     name="per draw",
+    measure=lambda gradient: gradient,
     theta=Sum(_model_features, _model_total),
     phi=Sum(lambda problem, draw: (_path_features(problem, draw), _score_features(problem, draw)), _phi_total),
     score=Sum(_score_features, _score_total),
@@ -222,6 +225,7 @@ def _score_pulled(problem: Problem, draws: Drawn, features: tuple[()], log_w, pa
 
 pulled = Sums(
     name="pulled",
+    measure=lambda gradient: gradient,
     theta=Sum(_nothing, _model_pulled),
     phi=Sum(path_cotangent, _phi_pulled),
     score=Sum(_nothing, _score_pulled),
@@ -278,8 +282,13 @@ def projected(num_directions: int, *, seed: int = 0) -> Sums:
         log_q = lambda read: problem.cut.log_prob(arrays._replace(score=read), draw.z)  # noqa: E731
         return jax.vmap(lambda v: jax.jvp(log_q, (arrays.score,), (v,))[1])(tangents(problem)[1])
 
+    def measure(gradient: PyTree) -> jax.Array:
+        flat = jax.vmap(lambda v: ravel_pytree(v)[0])(along(gradient))
+        return jnp.matmul(flat, ravel_pytree(gradient)[0], precision="highest")
+
     return Sums(
         name=f"projected({num_directions})",
+        measure=measure,
         theta=Sum(model_features, lambda problem, draws, f, log_w, c: contract(c, f).sum(axis=1)),
         phi=Sum(
             lambda problem, draw: (path_features(problem, draw), score_features(problem, draw)),
@@ -294,3 +303,15 @@ def directions(tree: PyTree, *, num_directions: int, seed: int) -> PyTree:
     flat, unravel = ravel_pytree(tree)
     signs = jax.random.rademacher(jax.random.key(seed), (num_directions, flat.size), flat.dtype)
     return jax.vmap(unravel)(signs / num_directions**0.5)
+
+
+_MANY = 1024
+
+
+def automatic(num_numbers: int) -> Sums:
+    """Returns `per_draw` up to 1024 numbers per draw, and `pulled` above: the rule of `sweep` where it is not told.
+
+    A product of matrices costs 2 K P operations per objective, a backward pass about as many again, in smaller pieces;
+    but what is kept per draw is P numbers against the activations of one pass.
+    """
+    return per_draw if num_numbers <= _MANY else pulled
