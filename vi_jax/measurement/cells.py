@@ -80,7 +80,9 @@ def _cell(guide: Guide, bound: BoundFn, estimator: Estimator, size: int) -> tupl
     log_w = jax.ShapeDtypeStruct((size, 2), jnp.result_type(float))
     shape = getattr(jax.eval_shape(bound, log_w), "shape", None)
     if shape != (2,):
-        raise TypeError(f"bound must map log-weights [K, B] to values [B], got shape {shape}: reduce over axis 0 alone.")
+        raise TypeError(
+            f"bound must map log-weights [K, B] to values [B], got shape {shape}: reduce over axis 0 alone."
+        )
     coefficients = zero_where_impossible(bound, estimator(bound))
     return coefficients, choose_form(guide, estimator, coefficients, size) is not fixed_draws
 

@@ -77,7 +77,10 @@ def cut(guide: Guide, phi: PyTree, x: PyTree, key: jax.Array) -> Cut:
         return Arrays(
             [a for a, varied in zip(sample, varies[0], strict=True) if varied],
             [a for a, varied in zip(score, varies[1], strict=True) if varied],
-            tuple([a for a, v in zip(part, vary, strict=True) if not v] for part, vary in ((sample, varies[0]), (score, varies[1]))),
+            tuple(
+                [a for a, v in zip(part, vary, strict=True) if not v]
+                for part, vary in ((sample, varies[0]), (score, varies[1]))
+            ),
         )
 
     def sample(arrays: Arrays, key: jax.Array) -> PyTree:

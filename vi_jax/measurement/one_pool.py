@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax.log_weights import batch_draws
-from vi_jax.measurement import cells, psis
+from vi_jax.measurement import cells, psis, weights
 from vi_jax.measurement.cut import cut
 from vi_jax.measurement.sums import Drawn, Problem, Sum, Sums
 from vi_jax.types import Guide, Model, Params, PyTree
@@ -122,16 +122,8 @@ def _read(problem: Problem, row: cells.Row, pool: _Pool, of_theta: Sum, of_phi: 
             gradient=gradient,
             value=values.mean(axis=1),
             impossible=jnp.isneginf(values).mean(axis=1, dtype=values.dtype),
-            effective_sample_size=jnp.full_like(values[:, 0], effective_sample_size(log_w).mean()),
+            effective_sample_size=jnp.full_like(values[:, 0], weights.effective_sample_size(log_w).mean()),
             pareto_k=jnp.full_like(values[:, 0], psis.pareto_k(log_w).mean()),
         )
 
     return jax.vmap(one_group)(jax.tree.map(grouped, pool))
-
-
-def effective_sample_size(log_w: jax.Array) -> jax.Array:
-    """Returns (Σ_k w_k)² / Σ_k w_k², `[K, ...] -> [...]`; 0 where every weight is zero."""
-    largest = jnp.max(log_w, axis=0)
-    w = jnp.exp(log_w - jnp.where(jnp.isneginf(largest), 0, largest))
-    square = jnp.sum(w**2, axis=0)
-    return jnp.sum(w, axis=0) ** 2 / jnp.where(square == 0, 1, square)

@@ -1,7 +1,8 @@
 """What a sweep returns: arrays on the grid of objectives and K, and the tidy table of them."""
 
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,9 +11,10 @@ import numpy as np
 
 from vi_jax.measurement import snr, summary
 from vi_jax.measurement.cells import Row
+from vi_jax.measurement.cost import Costs
 from vi_jax.measurement.jackknife import Estimate
-from vi_jax.measurement.moments import Moments, pool, variance
-from vi_jax.measurement.summary import Measured, Quantities, Reference
+from vi_jax.measurement.moments import Moments, pool, select, variance
+from vi_jax.measurement.summary import Blocks, Quantities, Reference
 from vi_jax.types import Params
 
 
@@ -31,6 +33,7 @@ class SweepResult(NamedTuple):
       formed: how sums over draws were formed in θ and φ. Where it says `projected`, gradients are their projections on
         a few fixed random directions, and so is everything said of them.
       grouped: {K: moments of `Measured` by groups of replicates}, leaves `[G, U, O, ...]`, for the objectives defined.
+      block_function: what named the blocks.
       costs: operations and seconds of each cell, where they were measured: `result._replace(costs=cell_costs(...))`.
     """
 
@@ -44,7 +47,8 @@ class SweepResult(NamedTuple):
     num_replicates: tuple[int, ...]
     formed: Params
     grouped: Mapping[int, Moments]
-    costs: Any = None
+    block_function: Blocks
+    costs: Costs | None = None
 
     def to_pandas(self):
         """Returns the tidy table: a row per objective, K, unit and block, and columns `quantity`, `_low`, `_high`.
@@ -55,21 +59,25 @@ class SweepResult(NamedTuple):
         """
         import pandas as pd
 
-        return pd.DataFrame(_rows(self))
+        return pd.DataFrame(list(_rows(self)))
 
 
-def assemble(plan, rows: tuple[Row, ...], undefined, grouped: dict[int, Moments], truth, params, num_replicates: int, units: int) -> SweepResult:
+def assemble(
+    plan, rows: tuple[Row, ...], undefined: Mapping[tuple[str, int], str], grouped: dict[int, Moments], truth: Any
+) -> SweepResult:
     """Puts the grouped moments of all rows on the grid and summarizes each cell."""
     names = tuple(name for name, _ in plan.objectives)
     like = next(iter(grouped.values()))
-    unknown = _unknown(like, units) if truth is None else None
+    unknown = _unknown(like) if truth is None else None
     on_grid, truths, counts = [], [], []
     for row in rows:
         here = grouped.get(row.num_samples)
         places = np.array([row.names.index(name) if name in row.names else -1 for name in names])
         place = functools.partial(_place, places)
         source = like if here is None else here
-        on_grid.append(Moments(source.count, *(jax.tree.map(functools.partial(place, axis=2), part) for part in source[1:])))
+        on_grid.append(
+            Moments(source.count, *(jax.tree.map(functools.partial(place, axis=2), part) for part in source[1:]))
+        )
         reference = unknown if truth is None else truth.get(row.num_samples, next(iter(truth.values())))
         truths.append(jax.tree.map(functools.partial(place, axis=1), reference))
         counts.append(0 if here is None else int(np.sum(here.count)))
@@ -77,7 +85,7 @@ def assemble(plan, rows: tuple[Row, ...], undefined, grouped: dict[int, Moments]
     cells, reference = jax.tree.map(stack, *on_grid), jax.tree.map(stack, *truths)
     quantities, mean, spread = _summaries(plan.blocks, cells, reference)
     by_objective = lambda leaf: np.moveaxis(np.asarray(leaf), 2, 0)  # noqa: E731
-    blocks = tuple(plan.blocks(jax.tree.map(lambda leaf: leaf, reference.gradient)))
+    blocks = tuple(plan.blocks(reference.gradient))
     return SweepResult(
         names,
         plan.num_samples,
@@ -85,8 +93,9 @@ def assemble(plan, rows: tuple[Row, ...], undefined, grouped: dict[int, Moments]
         *jax.tree.map(by_objective, (quantities, mean, spread)),
         undefined,
         tuple(counts),
-        Params(plan.theta.name, plan.phi.name),
+        Params(plan.sums.theta.name, plan.sums.phi.name),
         grouped,
+        plan.blocks,
     )
 
 
@@ -96,7 +105,7 @@ def _place(places: np.ndarray, leaf: jax.Array, *, axis: int) -> jax.Array:
     return jnp.where((places >= 0).reshape(-1, *(1,) * (leaf.ndim - axis - 1)), taken, jnp.nan)
 
 
-def _unknown(moments: Moments, units: int) -> Reference:
+def _unknown(moments: Moments) -> Reference:
     """No reference, shaped like the means of one K."""
     nothing = lambda leaf: jnp.full(leaf.shape[1:], jnp.nan)  # noqa: E731
     gradient = jax.tree.map(nothing, moments.mean.gradient)
@@ -130,8 +139,59 @@ def paired_variance_ratio(result: SweepResult, baseline: str) -> Estimate:
     Raises:
       ValueError: no objective has that name.
     """
-    ...
+    if baseline not in result.objectives:
+        raise ValueError(f"no objective is named {baseline!r}: choose the baseline from {result.objectives}.")
+    ratios = []
+    for size in result.num_samples:
+        names = tuple(name for name in result.objectives if (name, size) not in result.undefined)
+        shape = np.shape(result.quantities.variance.value)
+        grid = Estimate(*(np.full((shape[0], *shape[2:]), np.nan) for _ in Estimate._fields))
+        if baseline in names:
+            here = jax.tree.map(np.asarray, _ratios(result.block_function, names.index(baseline), result.grouped[size]))
+            places = [result.objectives.index(name) for name in names]
+            for whole, part in zip(grid, here, strict=True):
+                whole[places] = np.moveaxis(part, 1, 0)
+        ratios.append(grid)
+    return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *ratios)
 
 
-def _rows(result: SweepResult):
-    yield from ()
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _ratios(blocks: Blocks, base: int, grouped: Moments) -> Estimate:
+    """`[G, U, O, ...]` -> `[U, O, blocks]`."""
+    gradient = select(grouped, lambda measured: measured.gradient)
+    baseline = jax.tree.map(lambda leaf: leaf[:, :, base], gradient._replace(count=()))
+
+    def one(moments: Moments, base: Moments) -> Estimate:
+        base = base._replace(count=moments.count)
+        names = blocks(moments.mean)
+        parts = [
+            summary.variance_ratio(*(select(m, lambda g, name=name: blocks(g)[name]) for m in (moments, base)))
+            for name in names
+        ]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
+
+    axes, base_axes = Moments(None, 1, 1), Moments(None, None, None)  # type: ignore[arg-type]
+    over_objectives = jax.vmap(one, in_axes=(axes, base_axes))
+    return jax.vmap(over_objectives, in_axes=(axes, axes))(gradient, baseline)
+
+
+def _rows(result: SweepResult) -> Iterator[dict[str, Any]]:
+    shape = result.quantities.variance.value.shape
+    for o, k, u, b in np.ndindex(*shape):
+        name, size = result.objectives[o], result.num_samples[k]
+        row = {"objective": name, "num_samples": size, "unit": u, "block": result.blocks[b]}
+        for quantity, estimate in zip(result.quantities._fields, result.quantities, strict=True):
+            ends = (leaf[o, k, u, b] if leaf.ndim == 4 else leaf[o, k, u] for leaf in estimate)
+            row |= dict(zip((quantity, f"{quantity}_low", f"{quantity}_high"), map(float, ends), strict=True))
+        count = result.num_replicates[k]
+        row["coordinate_snr_floor"] = snr.coordinate_snr_floor(count) if count else math.nan
+        row["num_replicates"] = count
+        row["formed"] = result.formed.theta if result.blocks[b].startswith("theta") else result.formed.phi
+        if result.costs is not None:
+            costs = result.costs
+            row |= {
+                "flops": float(costs.flops[o, k]),
+                "seconds": float(costs.seconds[o, k]),
+                "seconds_interpolated": bool(costs.interpolated[o, k]),
+            }
+        yield row | {"undefined": result.undefined.get((name, size), "")}

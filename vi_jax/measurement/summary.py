@@ -107,7 +107,8 @@ def theta_and_phi(gradient: Params) -> dict[str, PyTree]:
 def by_leaf(gradient: Params) -> dict[str, PyTree]:
     """θ and φ, and every array of each by its path, such as `phi.A`."""
     leaves = {
-        jax.tree_util.keystr(path).removeprefix("."): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(gradient)
+        jax.tree_util.keystr(path).removeprefix("."): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(gradient)
     }
     return theta_and_phi(gradient) | leaves
 
@@ -160,8 +161,8 @@ def summarize(moments: Moments, truth: Reference, blocks: Blocks) -> Quantities:
 
 def _impossible_value(value: Estimate, moments: Moments) -> Estimate:
     """The mean is −∞ once a datum was impossible; the streamed moments read NaN."""
-    never = pool(moments).mean.impossible == 0
-    return Estimate(*(jnp.where(never, end, -jnp.inf) for end in value))
+    once = pool(moments).mean.impossible > 0
+    return Estimate(*(jnp.where(once, -jnp.inf, end) for end in value))
 
 
 def _entry(moments: Moments, i: int) -> Moments:

@@ -176,7 +176,9 @@ def _model_pulled(problem: Problem, draws: Drawn, features: tuple[()], log_w: ja
     return jax.tree.map(lambda leaf: jnp.where(found, leaf, 0), gradients)
 
 
-def _without_zero_weights(x: PyTree, z: PyTree, log_w: jax.Array, unseen: jax.Array) -> tuple[PyTree, PyTree, jax.Array]:
+def _without_zero_weights(
+    x: PyTree, z: PyTree, log_w: jax.Array, unseen: jax.Array
+) -> tuple[PyTree, PyTree, jax.Array]:
     """Exchanges draws that no coefficient sees for others, as `streaming.Exchange` says."""
     exchange = exchange_for(log_w)
     x, z = jax.tree.map(lambda leaf: leaf[exchange.datum], (x, z))

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -52,8 +52,7 @@ class Plan(NamedTuple):
     reparameterized: bool
     objectives: tuple[tuple[str, tuple[BoundFn, Estimator]], ...]
     num_samples: tuple[int, ...]
-    theta: Sums
-    phi: Sums
+    sums: Params
     average: Average
     blocks: Blocks
     max_groups: int
@@ -63,9 +62,13 @@ class Plan(NamedTuple):
     mesh: Mesh | None
 
     @property
+    def devices(self) -> int:
+        return 1 if self.mesh is None else self.mesh.size
+
+    @property
     def stride(self) -> int:
-        """Replicates in a chunk."""
-        return self.rounds * self.num_groups
+        """Replicates in a chunk of all devices."""
+        return self.rounds * self.num_groups * self.devices
 
     def rows(self) -> tuple[cells.Row, ...]:
         return cells.lay_out(self.guide(), dict(self.objectives), self.num_samples)[0]
@@ -153,27 +156,18 @@ def sweep(
       TypeError: as `value_and_grad`.
     """
     check_inputs(key, params, x)
-    num_replicates = checks.check_positive_int("num_replicates", num_replicates)
-    num_groups = checks.check_positive_int("num_groups", num_groups)
-    if not 2 <= num_groups <= num_replicates:
-        raise ValueError(
-            f"num_groups must be between 2 and num_replicates = {num_replicates}, got {num_groups}: the intervals come "
-            "from leaving out one group of replicates at a time."
-        )
     check_problem(model, guide, params, x)
+    num_replicates = checks.check_positive_int("num_replicates", num_replicates)
     rows, undefined = cells.lay_out(guide, objectives, num_samples)
-    size = cut(guide, params.phi, jax.tree.map(lambda leaf: leaf[0], x), key).size
-    theta = automatic(sum(leaf.size for leaf in jax.tree.leaves(params.theta))) if theta is None else theta
-    phi = automatic(size) if phi is None else phi
-    devices = 1 if mesh is None else mesh.size
-    at_once, rounds = _chunk(chunk_size, num_replicates, num_groups, devices, rows[-1].num_samples * checks.check_batch("x", x))
+    at_once, rounds = _chunk(
+        chunk_size, num_replicates, num_groups, mesh, rows[-1].num_samples * checks.check_batch("x", x)
+    )
     plan = Plan(
         densities=(model.init, model.log_joint, guide.init, guide.distribution),
         reparameterized=guide.reparameterized,
         objectives=tuple(objectives.items()),
         num_samples=tuple(row.num_samples for row in rows),
-        theta=theta,
-        phi=phi,
+        sums=_sums(guide, params, x, key, theta, phi),
         average=average,
         blocks=blocks,
         max_groups=checks.check_positive_int("groups_per_pool", groups_per_pool),
@@ -182,17 +176,39 @@ def sweep(
         at_once=at_once,
         mesh=mesh,
     )
-    truth = None if reference is None else _truth(plan, rows, reference, params, x)
-    state = _run(plan, key, params, x, truth, num_replicates, num_stops, progress, save, resume)
-    grouped = {size: _merged(running) for size, running in state.running.items()}
-    return assemble(plan, rows, undefined, grouped, truth, params, num_replicates, _units(plan, x))
+    truth = None if reference is None else _truth(plan, reference, params, x)
+    start = _start(plan, key, params, x, truth, num_replicates)
+    state = start if resume is None else _resumed(start, resume)
+    for state in _blocks(plan, key, params, x, truth, state, num_stops):
+        if progress is not None:
+            progress(min(int(state.done) * plan.stride, num_replicates), num_replicates)
+        if save is not None:
+            save(state)
+    return assemble(plan, rows, undefined, {size: _merged(running) for size, running in state.running.items()}, truth)
 
 
-def _chunk(chunk_size: int | None, num_replicates: int, num_groups: int, devices: int, draws: int) -> tuple[int, int]:
+def _sums(guide: Guide, params: Params, x: PyTree, key: jax.Array, theta: Sums | None, phi: Sums | None) -> Params:
+    """How sums over draws are formed, in θ and in φ."""
+    read = cut(guide, params.phi, jax.tree.map(lambda leaf: leaf[0], x), key).size
+    size = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params.theta))
+    return Params(automatic(size) if theta is None else theta, automatic(read) if phi is None else phi)
+
+
+def _chunk(
+    chunk_size: int | None, num_replicates: int, num_groups: int, mesh: Mesh | None, draws: int
+) -> tuple[int, int]:
     """Replicates evaluated at once, and rounds of groups in a chunk."""
+    num_groups = checks.check_positive_int("num_groups", num_groups)
+    if not 2 <= num_groups <= num_replicates:
+        raise ValueError(
+            f"num_groups must lie between 2 and num_replicates={num_replicates}, got {num_groups}: an interval comes "
+            "from leaving out one group of replicates at a time. Take 20 groups, and 20 replicates or more."
+        )
     if chunk_size is None:
         chunk_size = min(max(1, _DRAWS_AT_ONCE // draws), _REPLICATES_AT_ONCE)
-    chunk_size = min(checks.check_positive_int("chunk_size", chunk_size), -(-num_replicates // devices))
+    chunk_size = min(
+        checks.check_positive_int("chunk_size", chunk_size), -(-num_replicates // (1 if mesh is None else mesh.size))
+    )
     if chunk_size >= num_groups:
         return chunk_size // num_groups * num_groups, chunk_size // num_groups
     # Less than a round at a time, in equal parts.
@@ -211,7 +227,7 @@ def _units(plan: Plan, x: PyTree) -> int:
 
 def _measure(plan: Plan) -> Callable[[jax.Array, Params, PyTree, Any], dict[int, Measured]]:
     """Makes (key, params, x, truth) -> {K: Measured}, leaves `[J, U, O, ...]`."""
-    read = replicate(plan.model(), plan.guide(), plan.rows(), plan.theta, plan.phi, plan.average, plan.max_groups)
+    read = replicate(plan.model(), plan.guide(), plan.rows(), *plan.sums, plan.average, plan.max_groups)
 
     def measured(cell: Cells, truth: Reference | None) -> Measured:
         if truth is None:
@@ -223,20 +239,30 @@ def _measure(plan: Plan) -> Callable[[jax.Array, Params, PyTree, Any], dict[int,
         return Measured(*cell, along, cosine)
 
     def one(key: jax.Array, params: Params, x: PyTree, truth: dict[int, Reference] | None) -> dict[int, Measured]:
-        return {size: measured(cell, None if truth is None else truth[size]) for size, cell in read(key, params, x).items()}
+        return {
+            size: measured(cell, None if truth is None else truth[size]) for size, cell in read(key, params, x).items()
+        }
 
     return one
 
 
 def sweep_moments(
-    plan: Plan, key: jax.Array, params: Params, x: PyTree, truth: Any, num_replicates: jax.Array, first, last, device, running
+    plan: Plan,
+    key: jax.Array,
+    params: Params,
+    x: PyTree,
+    truth: Any,
+    num_replicates: jax.Array,
+    first,
+    last,
+    device,
+    running,
 ) -> dict[int, Running]:
     """Adds chunks `first` to `last` of a device to its running moments. Pure and traceable."""
-    devices = 1 if plan.mesh is None else plan.mesh.size
-    one, ids = _measure(plan), jnp.arange(plan.stride)
+    one, ids = _measure(plan), jnp.arange(plan.rounds * plan.num_groups)
 
     def add_chunk(i: jax.Array, running: dict[int, Running]) -> dict[int, Running]:
-        replicate_ids = (i * devices + device) * plan.stride + ids
+        replicate_ids = (i * plan.devices + device) * ids.size + ids
         batches = replicate_ids.reshape(-1, plan.at_once)
         evaluate = jax.vmap(lambda r: one(jax.random.fold_in(key, r), params, x, truth))
         draws = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), jax.lax.map(evaluate, batches))
@@ -284,32 +310,28 @@ def _block(plan: Plan, key, params, x, truth, num_replicates, first, last, runni
 
 @functools.partial(jax.jit, static_argnums=0)
 def _begin(plan: Plan, key, params, x, truth) -> dict[int, Running]:
-    draws = jax.eval_shape(_measure(plan), key, params, x, truth)
-    devices = 1 if plan.mesh is None else plan.mesh.size
-    running = {
-        size: moments.begin(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), draw), plan.num_groups)
-        for size, draw in draws.items()
-    }
-    return jax.tree.map(lambda leaf: jnp.zeros((devices, *leaf.shape), leaf.dtype), running)
+    def begin(draw: Measured) -> Running:
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), draw)
+        running = moments.begin(one, plan.num_groups)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (plan.devices, *leaf.shape)), running)
+
+    return {size: begin(draw) for size, draw in jax.eval_shape(_measure(plan), key, params, x, truth).items()}
 
 
-def _run(plan, key, params, x, truth, num_replicates, num_stops, progress, save, resume) -> SweepState:
-    devices = 1 if plan.mesh is None else plan.mesh.size
-    num_chunks = math.ceil(num_replicates / (plan.stride * devices))
+def _start(plan: Plan, key, params, x, truth, num_replicates: int) -> SweepState:
+    running = _begin(plan, key, params, x, truth)
+    return SweepState(jax.random.key_data(key), jnp.asarray(num_replicates), jnp.zeros((), int), running)
+
+
+def _blocks(plan: Plan, key, params, x, truth, state: SweepState, num_stops: int) -> Iterator[SweepState]:
+    """Yields the state at every stop, and at least once."""
+    num_chunks = math.ceil(int(state.num_replicates) / plan.stride)
     step = math.ceil(num_chunks / checks.check_positive_int("num_stops", num_stops))
-    state = SweepState(
-        jax.random.key_data(key), jnp.asarray(num_replicates), jnp.zeros((), int), _begin(plan, key, params, x, truth)
-    )
-    state = state if resume is None else _resumed(state, resume)
     while (done := int(state.done)) < num_chunks:
         last = min(done + step, num_chunks)
-        running = _block(plan, key, params, x, truth, jnp.asarray(num_replicates), done, last, state.running)
+        running = _block(plan, key, params, x, truth, state.num_replicates, done, last, state.running)
         state = state._replace(done=jnp.asarray(last), running=jax.block_until_ready(running))
-        if progress is not None:
-            progress(min(last * plan.stride * devices, num_replicates), num_replicates)
-        if save is not None:
-            save(state)
-    return state
+        yield state
 
 
 def _resumed(fresh: SweepState, given: SweepState) -> SweepState:
@@ -332,7 +354,7 @@ def _merged(running: Running) -> Moments:
     return functools.reduce(jax.vmap(moments.merge), parts)
 
 
-def _truth(plan: Plan, rows, reference: ReferenceFn, params: Params, x: PyTree) -> dict[int, Reference]:
+def _truth(plan: Plan, reference: ReferenceFn, params: Params, x: PyTree) -> dict[int, Reference]:
     """References stacked over the objectives of each K, leaves `[U, O, ...]`; NaN where there is none."""
     units = _units(plan, x)
     unknown = Reference(jnp.nan, jax.tree.map(lambda leaf: jnp.full(jnp.shape(leaf), jnp.nan), params))
@@ -342,7 +364,9 @@ def _truth(plan: Plan, rows, reference: ReferenceFn, params: Params, x: PyTree) 
         value, gradient, value_error, gradient_error = unknown if given is None else given
         lead = lambda leaf, like: jnp.broadcast_to(leaf, (units, *jnp.shape(like)))  # noqa: E731
         full = lambda tree: jax.tree.map(lead, tree, params)  # noqa: E731
-        measured = lambda g: jax.vmap(lambda g: Params(plan.theta.measure(g.theta), plan.phi.measure(g.phi)))(full(g))  # noqa: E731
+        measured = lambda g: jax.vmap(lambda g: Params(plan.sums.theta.measure(g.theta), plan.sums.phi.measure(g.phi)))(
+            full(g)
+        )  # noqa: E731
         none = jax.tree.map(jnp.zeros_like, params)
         return Reference(
             lead(value, 0.0),
@@ -355,6 +379,6 @@ def _truth(plan: Plan, rows, reference: ReferenceFn, params: Params, x: PyTree) 
         row.num_samples: jax.tree.map(
             lambda *leaves: jnp.stack(leaves, axis=1), *(one(name, row.num_samples) for name in row.names)
         )
-        for row in rows
+        for row in plan.rows()
         if row.names
     }
