@@ -1,5 +1,6 @@
 """Which cells (objective, K) a sweep has, and their coefficients on one pool of log-weights."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -89,7 +90,7 @@ def _cell(guide: Guide, bound: BoundFn, estimator: Estimator, size: int) -> tupl
 
 def _check_num_samples(num_samples: Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(checks.check_positive_int("num_samples", size) for size in num_samples)
-    if not sizes or any(low >= high for low, high in zip(sizes, sizes[1:], strict=False)):
+    if not sizes or any(low >= high for low, high in itertools.pairwise(sizes)):
         raise ValueError(f"num_samples must be increasing values of K, such as (1, 4, 16), got {sizes}.")
     return sizes
 

@@ -68,7 +68,7 @@ def replicate(
     average: Average,
     max_groups: int,
 ) -> Callable[[jax.Array, Params, PyTree], dict[int, Cells]]:
-    """Makes (key, params, x) -> {K: Cells}, the draws being those that `value_and_grad` makes from this key at K_max."""
+    """Makes (key, params, x) -> {K: Cells}, of the draws that `value_and_grad` makes from this key."""
     through = any(any(row.through_draws) for row in rows)
     of_theta, of_phi = theta.theta, phi.phi if through else phi.score
     size = max(row.num_samples for row in rows)

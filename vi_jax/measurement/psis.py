@@ -44,7 +44,7 @@ def pareto_k(log_w: jax.Array) -> jax.Array:
       log_w: `[K, ...]` log-weights in nats. A constant added to all changes nothing.
 
     Returns:
-      `[...]`. NaN where fewer than five weights lie above the threshold: below 21 draws, and where the largest are equal.
+      `[...]`. NaN where fewer than five weights lie above the threshold: below 21 draws, or where they are equal.
     """
     check_log_weights(log_w)
     if _tail_size(log_w.shape[0]) < _LEAST_TAIL:

@@ -58,7 +58,7 @@ class Reference(NamedTuple):
 
 
 class Quantities(NamedTuple):
-    """Everything that is measured of a cell; each an `Estimate`. In a result the fields lead with `[O, number of K, U]`.
+    """Everything that is measured of a cell, each an `Estimate`; in a result they lead with `[O, number of K, U]`.
 
     Of the whole cell:
       value: E L, nats.
@@ -195,7 +195,7 @@ def _point(value: jax.Array) -> Estimate:
 
 
 def _less(estimate: Estimate, truth: jax.Array, error: jax.Array) -> Estimate:
-    """The estimate less a truth with a Gaussian error of its own, which is independent: the half-widths add in squares."""
+    """The estimate less a truth that has an independent error of its own: the half-widths add in squares."""
     reach = jnp.hypot(estimate.high - estimate.value, _NORMAL * error)
     value = estimate.value - truth
     return Estimate(value, value - reach, value + reach)

@@ -153,7 +153,7 @@ per_draw = Sums(
     phi=Sum(lambda problem, draw: (_path_features(problem, draw), _score_features(problem, draw)), _phi_total),
     score=Sum(_score_features, _score_total),
 )
-"""Every draw's own derivative. Price: K (P_θ + arrays read by a draw) numbers per datum, and a product of matrices per K."""
+"""Every draw's own derivative. Price: K P numbers per datum, and a product of matrices per K."""
 
 
 # --- pulled -----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One batch of log-weights, every answer: bounds, evidence, effective sample size and the tail, with standard errors."""
+"""One batch of log-weights, every answer: bounds, evidence, sample size and tail, with standard errors."""
 
 import functools
 import math
