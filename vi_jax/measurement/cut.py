@@ -77,9 +77,9 @@ def cut(guide: Guide, phi: PyTree, x: PyTree, key: jax.Array) -> Cut:
         return Arrays(
             [a for a, varied in zip(sample, varies[0], strict=True) if varied],
             [a for a, varied in zip(score, varies[1], strict=True) if varied],
-            tuple(
-                [a for a, v in zip(part, vary, strict=True) if not v]
-                for part, vary in ((sample, varies[0]), (score, varies[1]))
+            (
+                [a for a, varied in zip(sample, varies[0], strict=True) if not varied],
+                [a for a, varied in zip(score, varies[1], strict=True) if not varied],
             ),
         )
 
@@ -107,4 +107,5 @@ def _depends_on(jaxpr: Jaxpr, num_inputs: int) -> list[bool]:
     for equation in jaxpr.eqns:
         if any(id(v) in reached for v in equation.invars):
             reached.update(id(v) for v in equation.outvars)
-    return [id(v) in reached and jnp.issubdtype(v.aval.dtype, jnp.floating) for v in jaxpr.outvars]
+    # A literal is no variable, and depends on nothing.
+    return [id(v) in reached and jnp.issubdtype(getattr(v.aval, "dtype"), jnp.floating) for v in jaxpr.outvars]  # noqa: B009

@@ -85,17 +85,19 @@ def assemble(
     cells, reference = jax.tree.map(stack, *on_grid), jax.tree.map(stack, *truths)
     quantities, mean, spread = _summaries(plan.blocks, cells, reference)
     by_objective = lambda leaf: np.moveaxis(np.asarray(leaf), 2, 0)  # noqa: E731
-    blocks = tuple(plan.blocks(reference.gradient))
+    quantities, mean, spread = jax.tree.map(by_objective, (quantities, mean, spread))
     return SweepResult(
-        names,
-        plan.num_samples,
-        blocks,
-        *jax.tree.map(by_objective, (quantities, mean, spread)),
-        undefined,
-        tuple(counts),
-        Params(plan.sums.theta.name, plan.sums.phi.name),
-        grouped,
-        plan.blocks,
+        objectives=names,
+        num_samples=plan.num_samples,
+        blocks=tuple(plan.blocks(reference.gradient)),
+        quantities=quantities,
+        mean=mean,
+        variance=spread,
+        undefined=undefined,
+        num_replicates=tuple(counts),
+        formed=Params(plan.sums.theta.name, plan.sums.phi.name),
+        grouped=grouped,
+        block_function=plan.blocks,
     )
 
 
@@ -145,14 +147,14 @@ def paired_variance_ratio(result: SweepResult, baseline: str) -> Estimate:
     for size in result.num_samples:
         names = tuple(name for name in result.objectives if (name, size) not in result.undefined)
         shape = np.shape(result.quantities.variance.value)
-        grid = Estimate(*(np.full((shape[0], *shape[2:]), np.nan) for _ in Estimate._fields))
+        grid = [np.full((shape[0], *shape[2:]), np.nan) for _ in Estimate._fields]
         if baseline in names:
             here = jax.tree.map(np.asarray, _ratios(result.block_function, names.index(baseline), result.grouped[size]))
             places = [result.objectives.index(name) for name in names]
             for whole, part in zip(grid, here, strict=True):
                 whole[places] = np.moveaxis(part, 1, 0)
-        ratios.append(grid)
-    return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *ratios)
+        ratios.append(Estimate(*map(jnp.asarray, grid)))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *ratios)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -28,14 +29,12 @@ class SweepState(NamedTuple):
     """How far a sweep has come: arrays alone, to be saved and given back.
 
     Attributes:
-      key: `key_data` of the sweep's key.
-      num_replicates: R that the sweep is to reach.
+      fingerprint: of the key, parameters, data, replicates, chunks, K and names of objectives of the sweep.
       done: chunks finished, on each device.
       running: {K: grouped moments}, leaves `[devices, G, U, O, ...]`.
     """
 
-    key: jax.Array
-    num_replicates: jax.Array
+    fingerprint: jax.Array
     done: jax.Array
     running: dict[int, Running]
 
@@ -143,7 +142,7 @@ def sweep_moments(
         replicate_ids = (i * plan.devices + device) * ids.size + ids
         batches = replicate_ids.reshape(-1, plan.at_once)
         evaluate = jax.vmap(lambda r: one(jax.random.fold_in(key, r), params, x, truth))
-        draws = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), jax.lax.map(evaluate, batches))
+        draws = jax.tree.map(lambda leaf: leaf.reshape(ids.size, *leaf.shape[2:]), jax.lax.map(evaluate, batches))
         counted = (replicate_ids < num_replicates).reshape(plan.rounds, plan.num_groups)
         return {size: _add(running[size], draws[size], counted) for size in running}
 
@@ -167,22 +166,24 @@ def _add(running: Running, draws: Measured, counted: jax.Array) -> Running:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _block(plan: Plan, key, params, x, truth, num_replicates, first, last, running):
+    mesh = plan.mesh
+
     def on_device(key, params, x, truth, running):
-        device = 0 if plan.mesh is None else jax.lax.axis_index(plan.mesh.axis_names)
+        device = 0 if mesh is None else jax.lax.axis_index(mesh.axis_names)
         mine = jax.tree.map(lambda leaf: leaf[0], running)
         mine = sweep_moments(plan, key, params, x, truth, num_replicates, first, last, device, mine)
         return jax.tree.map(lambda leaf: leaf[None], mine)
 
-    if plan.mesh is None:
+    if mesh is None:
         return on_device(key, params, x, truth, running)
-    axes, whole = PartitionSpec(plan.mesh.axis_names), PartitionSpec()
+    axes, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
 
-    def varying(key_data, params, x, truth, running):
-        # Derivatives in parameters that all devices share would be summed over the devices, without a word.
-        params, x, truth = jax.lax.pcast((params, x, truth), plan.mesh.axis_names, to="varying")
-        return on_device(jax.random.wrap_key_data(key_data, impl=jax.random.key_impl(key)), params, x, truth, running)
+    def local(key_data, *problem):
+        return on_device(jax.random.wrap_key_data(key_data, impl=jax.random.key_impl(key)), *problem)
 
-    dealt = jax.shard_map(varying, mesh=plan.mesh, in_specs=(whole, whole, whole, whole, axes), out_specs=axes)
+    # Without the check of varying axes, nothing inside is summed over devices: derivatives in parameters that all
+    # devices share would be, without a word. Its types would not fit the traced halves of a guide either.
+    dealt = jax.shard_map(local, mesh=mesh, in_specs=(whole,) * 4 + (axes,), out_specs=axes, check_vma=False)
     return dealt(jax.random.key_data(key), params, x, truth, running)
 
 
@@ -197,29 +198,35 @@ def _begin(plan: Plan, key, params, x, truth) -> dict[int, Running]:
 
 
 def start(plan: Plan, key, params, x, truth, num_replicates: int) -> SweepState:
-    running = _begin(plan, key, params, x, truth)
-    return SweepState(jax.random.key_data(key), jnp.asarray(num_replicates), jnp.zeros((), int), running)
+    """Returns the state before the first replicate."""
+    mark = repr((num_replicates, plan.stride, plan.at_once, plan.num_samples, [name for name, _ in plan.objectives]))
+    for leaf in jax.tree.leaves((jax.random.key_data(key), params, x)):
+        mark = f"{zlib.crc32(np.ascontiguousarray(leaf).tobytes(), zlib.crc32(mark.encode()))}"
+    fingerprint = jnp.asarray(int(mark) & 0x7FFFFFFF, jnp.int32)
+    return SweepState(fingerprint, jnp.zeros((), int), _begin(plan, key, params, x, truth))
 
 
-def blocks_of(plan: Plan, key, params, x, truth, state: SweepState, num_stops: int) -> Iterator[SweepState]:
-    """Yields the state at every stop, and at least once."""
-    num_chunks = math.ceil(int(state.num_replicates) / plan.stride)
+def blocks_of(
+    plan: Plan, key, params, x, truth, num_replicates: int, state: SweepState, num_stops: int
+) -> Iterator[SweepState]:
+    """Yields the state at every stop that is still to come."""
+    num_chunks = math.ceil(num_replicates / plan.stride)
     step = math.ceil(num_chunks / checks.check_positive_int("num_stops", num_stops))
     while (done := int(state.done)) < num_chunks:
         last = min(done + step, num_chunks)
-        running = _block(plan, key, params, x, truth, state.num_replicates, done, last, state.running)
+        running = _block(plan, key, params, x, truth, num_replicates, done, last, state.running)
         state = state._replace(done=jnp.asarray(last), running=jax.block_until_ready(running))
         yield state
 
 
 def resumed(fresh: SweepState, given: SweepState) -> SweepState:
+    """Returns the given state as arrays, after a look at whether it belongs to the sweep that starts afresh."""
     shapes = [jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), s) for s in (fresh, given)]
-    same = shapes[0] == shapes[1] and all(np.array_equal(a, b) for a, b in zip(fresh[:2], given[:2], strict=True))
+    same = shapes[0] == shapes[1] and int(fresh.fingerprint) == int(given.fingerprint)
     if not same:
         raise ValueError(
-            "resume is the state of another sweep: key, replicates, objectives, K, groups, devices must be the same. "
-            f"It holds num_replicates={int(given.num_replicates)} and K of {tuple(given.running)}; this sweep has "
-            f"{int(fresh.num_replicates)} and {tuple(fresh.running)}."
+            "resume is the state of another sweep: key, params, x, objectives, num_samples, num_replicates, "
+            "chunk_size, num_groups and mesh must be the same as then. Start anew without it."
         )
     return jax.tree.map(jnp.asarray, given)
 

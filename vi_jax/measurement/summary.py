@@ -129,7 +129,7 @@ def inner(first: PyTree, second: PyTree) -> jax.Array:
 
 
 def summarize(moments: Moments, truth: Reference, blocks: Blocks) -> Quantities:
-    """Returns all quantities of one cell, from grouped moments of `Measured` and a reference without any None.
+    """Returns all quantities of one cell, from grouped moments of `Measured` and a reference.
 
     A reference of NaN is none: what needs it is NaN. The interval of what needs one adds the reference's own error, in
     squares where the quantity is linear, and in full for `bias_norm`.
@@ -137,12 +137,13 @@ def summarize(moments: Moments, truth: Reference, blocks: Blocks) -> Quantities:
     of = lambda field: select(moments, lambda measured: getattr(measured, field))  # noqa: E731
     value = snr.mean_value(of("value"))
     value_error = jnp.zeros(()) if truth.value_error is None else truth.value_error
+    errors = jax.tree.map(jnp.zeros_like, truth.gradient) if truth.gradient_error is None else truth.gradient_error
     per_block = [
         _block(*parts)
         for parts in zip(
             (select(of("gradient"), lambda g, name=name: blocks(g)[name]) for name in blocks(truth.gradient)),
             blocks(truth.gradient).values(),
-            blocks(truth.gradient_error).values(),
+            blocks(errors).values(),
             (_entry(of("along"), i) for i in range(len(blocks(truth.gradient)))),
             (_entry(of("cosine"), i) for i in range(len(blocks(truth.gradient)))),
             strict=True,

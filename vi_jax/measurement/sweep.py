@@ -123,7 +123,7 @@ def sweep(
     state = stream.start(plan, key, params, x, truth, num_replicates)
     if resume is not None:
         state = stream.resumed(state, resume)
-    for reached in stream.blocks_of(plan, key, params, x, truth, state, num_stops):
+    for reached in stream.blocks_of(plan, key, params, x, truth, num_replicates, state, num_stops):
         state = reached
         if progress is not None:
             progress(min(int(state.done) * plan.stride, num_replicates), num_replicates)

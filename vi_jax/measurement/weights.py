@@ -89,11 +89,14 @@ def summarize_weights(
     check_log_weights(log_w)
     alphas, betas = tuple(float(a) for a in alphas), tuple(float(b) for b in betas)
     sizes = tuple(2**i for i in range(log_w.shape[0].bit_length()))
-    return WeightSummary(*_summarize(sizes, alphas, betas, log_w), sizes, alphas, betas)
+    summary = _summarize(sizes, alphas, betas, log_w)
+    return summary._replace(num_samples=sizes, alphas=alphas, betas=betas)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _summarize(sizes: tuple[int, ...], alphas: tuple[float, ...], betas: tuple[float, ...], log_w: jax.Array):
+def _summarize(
+    sizes: tuple[int, ...], alphas: tuple[float, ...], betas: tuple[float, ...], log_w: jax.Array
+) -> WeightSummary:
     power = functools.partial(_power_mean, log_w)
     evidence, iwae = power(1.0), [_groups(log_w, size) for size in sizes]
     # One group has no spread: its error is that of the mean of all weights.
@@ -107,17 +110,21 @@ def _summarize(sizes: tuple[int, ...], alphas: tuple[float, ...], betas: tuple[f
     widths = jnp.diff(jnp.asarray(betas))
     lower, upper = bounds.thermodynamic(betas)(log_w), bounds.thermodynamic_upper(betas)(log_w)
     stack = lambda *leaves: jnp.stack(leaves)  # noqa: E731
-    return (
-        power(0.0),
-        jax.tree.map(stack, *iwae),
-        WithError(jackknife, evidence.standard_error),
-        jax.tree.map(stack, *(power(1.0 - alpha)._replace(value=bounds.renyi(alpha)(log_w)) for alpha in alphas)),
-        WithError(lower, _thermodynamic_error(log_w, betas[:-1], widths)),
-        WithError(upper, _thermodynamic_error(log_w, betas[1:], widths)),
-        evidence,
-        _power_mean(smoothed, 1.0),
-        effective_sample_size(log_w),
-        psis.pareto_k(log_w),
+    renyi = (power(1.0 - alpha)._replace(value=bounds.renyi(alpha)(log_w)) for alpha in alphas)
+    return WeightSummary(
+        elbo=power(0.0),
+        iwae=jax.tree.map(stack, *iwae),
+        jackknife=WithError(jackknife, evidence.standard_error),
+        renyi=jax.tree.map(stack, *renyi),
+        thermodynamic=WithError(lower, _thermodynamic_error(log_w, betas[:-1], widths)),
+        thermodynamic_upper=WithError(upper, _thermodynamic_error(log_w, betas[1:], widths)),
+        log_evidence=evidence,
+        smoothed_log_evidence=_power_mean(smoothed, 1.0),
+        effective_sample_size=effective_sample_size(log_w),
+        pareto_k=psis.pareto_k(log_w),
+        num_samples=(),
+        alphas=(),
+        betas=(),
     )
 
 
