@@ -21,6 +21,7 @@ ReferenceFn = Callable[[str, int], Reference | None]
 
 # How often a sweep stops to report and to be saved unless the caller says otherwise.
 _STOPS = 20
+_POOLS_FOR_THE_TAIL = 100
 
 
 def sweep(
@@ -130,7 +131,8 @@ def sweep(
         if save is not None:
             save(state)
     grouped = {size: stream.merged(running) for size, running in state.running.items()}
-    return assemble(plan, rows, undefined, grouped, truth)
+    tails = stream.pareto_k(plan, key, params, x, min(num_replicates, _POOLS_FOR_THE_TAIL))
+    return assemble(plan, rows, undefined, grouped, truth, tails)
 
 
 def _sums(guide: Guide, params: Params, x: PyTree, key: jax.Array, theta: Sums | None, phi: Sums | None) -> Params:
