@@ -20,7 +20,7 @@ from vi_jax.measurement.summary import Blocks, Measured, Reference, along_truth
 from vi_jax.types import BoundFn, Estimator, Guide, Model, Params, PyTree
 
 # Draws per datum and replicate that are evaluated together unless the caller says otherwise, and replicates at most.
-_DRAWS_AT_ONCE, _REPLICATES_AT_ONCE = 16_384, 1024
+_DRAWS_AT_ONCE, _REPLICATES_AT_ONCE = 24_576, 1024
 
 Truth = dict[int, Reference] | None
 """{K: references}, leaves `[U, O, ...]`."""
