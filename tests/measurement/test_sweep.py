@@ -19,10 +19,10 @@ from vi_jax.measurement import (
     per_draw,
     projected,
     pulled,
+    stream,
     theta_and_phi,
 )
 from vi_jax.measurement import cells as C
-from vi_jax.measurement import stream
 from vi_jax.measurement.one_pool import replicate
 from vi_jax.measurement.sums import directions
 
