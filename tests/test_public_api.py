@@ -9,9 +9,9 @@ import pytest
 import vi_jax as vi
 
 PUBLIC = {
-    "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params TrainState
-        bounds data estimators exact fit guides init_state log_evidence log_weights loss measurement models objectives
-        shared_gradients value_and_grad""",
+    "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params SweepResult
+        TrainState bounds data estimators exact fit guides init_state log_evidence log_weights loss measurement models
+        objectives shared_gradients summarize_weights sweep value_and_grad""",
     "vi_jax.bounds": """ciwae closed_form cubo elbo eubo f_divergence gradient iwae jackknife log_variance miwae name_of
         named power_mean renyi thermodynamic thermodynamic_upper""",
     "vi_jax.bounds.csiszar": "amari_alpha chi_square jensen_shannon kl_forward kl_reverse squared_hellinger",
@@ -23,19 +23,19 @@ PUBLIC = {
         disarm enumerated enumerated_forward_kl exact_draws generalized_doubly_reparameterized initial_control joined
         log_variance maximum_likelihood relax score_climbing sleep start_chain""",
     "vi_jax.models": """BernoulliMixture ChainDistribution ExactModel LinearLayer Partial ReversedChain
-        bernoulli_decoder bernoulli_mixture hierarchical_decoder linear_gaussian_chain
-        boltzmann_log_partition codes
-        factor_analysis gaussian_kl gaussian_mean gaussian_mixture gaussian_renyi_bound gaussian_target global_latent
-        gumbel_target
-        hidden_given_visible linear_gaussian linear_gaussian_elbo linear_gaussian_optimum log_sum_over_codes
-        mean_field_optimum mixture_labels normal_gamma normal_gamma_coordinate_ascent normal_gamma_elbo normalized_table
-        observe optimal_mean_field ppca ppca_maximum_likelihood quadrature_kl restricted_boltzmann_machine
-        sigmoid_belief_net student_t_target table target""",
+        bernoulli_decoder bernoulli_mixture boltzmann_log_partition codes factor_analysis gaussian_kl gaussian_mean
+        gaussian_mixture gaussian_renyi_bound gaussian_target global_latent gumbel_target hidden_given_visible
+        hierarchical_decoder linear_gaussian linear_gaussian_chain linear_gaussian_elbo linear_gaussian_optimum
+        log_sum_over_codes mean_field_optimum mixture_labels normal_gamma normal_gamma_coordinate_ascent
+        normal_gamma_elbo normalized_table observe optimal_mean_field ppca ppca_maximum_likelihood quadrature_kl
+        restricted_boltzmann_machine sigmoid_belief_net student_t_target table target""",
     "vi_jax.guides": """Affine BinaryConcrete Concrete FullRank MeanField affine antithetic bernoulli bernoulli_encoder
         categorical chain fixed full_rank gaussian_encoder mean_field quasi_monte_carlo relaxed straight_through""",
     "vi_jax.training": "History TrainState fit init_state make_step subsample",
-    "vi_jax.measurement": """Estimate Moments coordinate_snr gradient_snr gradient_variance log_evidence mean_value pool
-        replicate_moments select signal_to_noise total_variance""",
+    "vi_jax.measurement": """Costs Estimate Evidence Moments Quantities Reference SweepResult SweepState WeightSummary
+        by_leaf cell_costs coordinate_snr coordinate_snr_floor gradient_snr gradient_variance log_evidence mean_value
+        over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled replicate_moments select
+        signal_to_noise smoothed_log_weights summarize_weights sweep theta_and_phi total_variance""",
     "vi_jax.data": "binarize digits digits_split",
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]

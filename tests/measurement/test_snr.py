@@ -184,7 +184,7 @@ def test_where_the_intervals_cover_less():
 
 def test_the_concentration_of_noise_is_one_over_the_number_of_equal_directions():
     def once(draws):
-        return S._summarize(grouped(draws)).concentration
+        return S.summarize_block(grouped(draws)).concentration
 
     for size, scale, expected in ((1, 1.0, 1.0), (50, 1.0, 0.02), (2, [1.0, 0.2], 1.0016 / 1.04**2)):
         values = jax.jit(jax.vmap(once))(5.0 + normal(200, 200, size) * np.asarray(scale, np.float32))

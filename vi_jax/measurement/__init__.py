@@ -1,5 +1,7 @@
 """Measurement: streamed moments over replicates, and what they say about a gradient's noise, with intervals."""
 
+from vi_jax.measurement.cost import Costs as Costs
+from vi_jax.measurement.cost import cell_costs as cell_costs
 from vi_jax.measurement.evidence import Evidence as Evidence
 from vi_jax.measurement.evidence import log_evidence as log_evidence
 from vi_jax.measurement.jackknife import Estimate as Estimate
@@ -7,6 +9,12 @@ from vi_jax.measurement.moments import Moments as Moments
 from vi_jax.measurement.moments import pool as pool
 from vi_jax.measurement.moments import replicate_moments as replicate_moments
 from vi_jax.measurement.moments import select as select
+from vi_jax.measurement.one_pool import over_batch as over_batch
+from vi_jax.measurement.one_pool import per_datum as per_datum
+from vi_jax.measurement.psis import pareto_k as pareto_k
+from vi_jax.measurement.psis import smoothed_log_weights as smoothed_log_weights
+from vi_jax.measurement.result import SweepResult as SweepResult
+from vi_jax.measurement.result import paired_variance_ratio as paired_variance_ratio
 from vi_jax.measurement.snr import coordinate_snr as coordinate_snr
 from vi_jax.measurement.snr import coordinate_snr_floor as coordinate_snr_floor
 from vi_jax.measurement.snr import gradient_snr as gradient_snr
@@ -14,3 +22,14 @@ from vi_jax.measurement.snr import gradient_variance as gradient_variance
 from vi_jax.measurement.snr import mean_value as mean_value
 from vi_jax.measurement.snr import signal_to_noise as signal_to_noise
 from vi_jax.measurement.snr import total_variance as total_variance
+from vi_jax.measurement.summary import Quantities as Quantities
+from vi_jax.measurement.summary import Reference as Reference
+from vi_jax.measurement.summary import by_leaf as by_leaf
+from vi_jax.measurement.summary import theta_and_phi as theta_and_phi
+from vi_jax.measurement.sums import per_draw as per_draw
+from vi_jax.measurement.sums import projected as projected
+from vi_jax.measurement.sums import pulled as pulled
+from vi_jax.measurement.sweep import SweepState as SweepState
+from vi_jax.measurement.sweep import sweep as sweep
+from vi_jax.measurement.weights import WeightSummary as WeightSummary
+from vi_jax.measurement.weights import summarize_weights as summarize_weights

@@ -122,21 +122,47 @@ def replicate_moments(
     rounds, num_chunks = _plan(-(-num_replicates // num_groups), max(1, chunk_size // num_groups))
     ids = jnp.arange(rounds * num_groups)
 
-    def add_chunk(carry: tuple[PyTree, Moments], chunk: jax.Array) -> tuple[tuple[PyTree, Moments], None]:
-        origin, moments = carry
+    def add_chunk(running: Running, chunk: jax.Array) -> tuple[Running, None]:
         replicate = chunk * ids.size + ids
         draws = _evaluate(lambda r: f(jax.random.fold_in(key, r)), replicate, chunk_size)
-        # Measured from the first draw, the mean is near zero, and thousands of small updates do not round it away.
-        origin = jax.tree.map(lambda o, draw: jnp.where(chunk == 0, _finite(draw[0]), o), origin, draws)
-        from_origin = jax.tree.map(lambda draw, o: draw.astype(o.dtype) - o, draws, origin)
-        by_group = jax.tree.map(lambda leaf: leaf.reshape(rounds, num_groups, *leaf.shape[1:]), from_origin)
-        counted = (replicate < num_replicates).reshape(rounds, num_groups)
-        return (origin, jax.vmap(update, in_axes=(0, 1, 1))(moments, by_group, counted)), None
+        by_group, counted = jax.tree.map(
+            lambda leaf: leaf.reshape(rounds, num_groups, *leaf.shape[1:]), (draws, replicate < num_replicates)
+        )
+        return add(running, by_group, counted), None
 
-    nothing = init(jax.eval_shape(f, key))
-    empty = jax.tree.map(lambda leaf: jnp.zeros((num_groups, *leaf.shape)), nothing)
-    (origin, moments), _ = jax.lax.scan(add_chunk, (nothing.mean, empty), jnp.arange(num_chunks))
-    return moments._replace(mean=jax.tree.map(jnp.add, origin, moments.mean))
+    return finish(jax.lax.scan(add_chunk, begin(jax.eval_shape(f, key), num_groups), jnp.arange(num_chunks))[0])
+
+
+class Running(NamedTuple):
+    """Grouped moments that are still growing.
+
+    Attributes:
+      origin: the first draw of all. Measured from it the mean is near zero, and thousands of small updates do not round
+        it away.
+      moments: grouped, of the draws less the origin.
+    """
+
+    origin: PyTree
+    moments: Moments
+
+
+def begin(draw: PyTree, num_groups: int) -> Running:
+    """Returns the running moments of nothing yet, for draws like this one (arrays or their shapes)."""
+    nothing = init(draw)
+    return Running(nothing.mean, jax.tree.map(lambda leaf: jnp.zeros((num_groups, *leaf.shape)), nothing))
+
+
+def add(running: Running, draws: PyTree, counted: jax.Array) -> Running:
+    """Returns the running moments with rounds of draws added, leaves `[rounds, G, ...]`; `counted` `[rounds, G]`."""
+    empty = jnp.all(running.moments.count == 0)
+    origin = jax.tree.map(lambda o, d: jnp.where(empty, _finite(d[0, 0]), o), running.origin, draws)
+    from_origin = jax.tree.map(lambda d, o: d.astype(o.dtype) - o, draws, origin)
+    return Running(origin, jax.vmap(update, in_axes=(0, 1, 1))(running.moments, from_origin, counted))
+
+
+def finish(running: Running) -> Moments:
+    """Returns the grouped moments of the draws themselves."""
+    return running.moments._replace(mean=jax.tree.map(jnp.add, running.origin, running.moments.mean))
 
 
 def _plan(num_rounds: int, rounds_at_once: int) -> tuple[int, int]:

@@ -43,7 +43,7 @@ def total_variance(moments: Moments) -> Estimate:
     Raises:
       ValueError: for fewer than two groups.
     """
-    block = _summarize(moments)
+    block = summarize_block(moments)
     error = jackknife.standard_error(jnp.log(block.variance), jnp.log(block.variance_without), block.count)
     factor = jnp.exp(jackknife.quantile(block.count) * error)
     low, high = (jnp.where(block.variance == 0, 0.0, end) for end in (block.variance / factor, block.variance * factor))
@@ -72,7 +72,7 @@ def signal_to_noise(moments: Moments) -> Estimate:
     Raises:
       ValueError: for fewer than two groups.
     """
-    block = _summarize(moments)
+    block = summarize_block(moments)
     n, norm = block.count.sum(), jnp.sqrt(block.square_norm)
     along = jnp.where(norm > 0, block.along_without / norm, 0.0)
     y, y_without = (jnp.sqrt(n / v) * a for v, a in ((block.variance, norm), (block.variance_without, along)))
@@ -118,7 +118,7 @@ def _apart(statistic: Callable[[Moments], Estimate], moments: Moments) -> Params
     )
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """What a block's statistics need, of all n draws and with each group left out.
 
     Attributes:
@@ -138,7 +138,8 @@ class _Block(NamedTuple):
     concentration: jax.Array
 
 
-def _summarize(moments: Moments) -> _Block:
+def summarize_block(moments: Moments) -> Block:
+    """Returns what the statistics of a block need, from grouped moments."""
     # A group is taken out by summing over the others, so nothing large cancels; what is subtracted is the small shift
     # of the mean, mean_(g) − mean = −n_g/(n − n_g) (mean_g − mean).
     whole, count = pool(moments), moments.count
@@ -151,7 +152,7 @@ def _summarize(moments: Moments) -> _Block:
     square_norm = sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(whole.mean)), start=jnp.zeros(()))
     along_without = square_norm - along * count / rest
     total, without = scatter.sum() / (count.sum() - 1.0), scatter_without / (rest - 1.0)
-    return _Block(count, square_norm, along_without, total, without, _concentration(deviation, count, total))
+    return Block(count, square_norm, along_without, total, without, _concentration(deviation, count, total))
 
 
 def _concentration(deviation: PyTree, count: jax.Array, total: jax.Array) -> jax.Array:

@@ -1,0 +1,189 @@
+"""A sweep may be stopped anywhere, dealt to devices and made as long as one likes; its intervals cover."""
+
+import functools
+import math
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import vi_jax as vi
+from vi_jax.measurement import cells, per_draw, stream, theta_and_phi
+from vi_jax.measurement.one_pool import over_batch
+from vi_jax.measurement.summary import Reference, summarize
+from vi_jax.types import Params
+
+B, E = vi.bounds, vi.estimators
+KEY = jax.random.key(5)
+TOY, GUIDE = vi.models.linear_gaussian(1), vi.guides.affine(1, 1, variance=2 / 3)
+X = jnp.array([[0.7]])
+PARAMS = vi.Params(jnp.array([0.1]), vi.guides.Affine(jnp.array([[0.4]]), jnp.array([0.05])))
+PAIRS = {"pathwise": (B.elbo, E.pathwise), "vimco": (B.iwae, E.vimco)}
+
+
+def swept(**changes):
+    settings = {"objectives": PAIRS, "num_samples": (1, 4), "num_replicates": 450, "chunk_size": 40, "num_stops": 6}
+    return vi.sweep(KEY, TOY.model, GUIDE, PARAMS, X, **(settings | changes))
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(number, saved, state):
+    saved.append(jax.tree.map(np.asarray, state))
+    if len(saved) == number:
+        raise Stop
+
+
+def test_a_sweep_that_was_stopped_anywhere_goes_on_to_the_same_bits():
+    states, told = [], []
+    whole = swept(save=states.append, progress=lambda done, total: told.append((done, total)))
+    assert told == [(80, 450), (160, 450), (240, 450), (320, 450), (400, 450), (450, 450)]
+    for number in (1, 4, 6):
+        saved = []
+        with pytest.raises(Stop):
+            swept(save=functools.partial(stop_after, number, saved))
+        resumed = swept(resume=saved[-1])
+        jax.tree.map(np.testing.assert_array_equal, dict(whole.grouped), dict(resumed.grouped))
+    # The number of stops changes nothing either.
+    jax.tree.map(np.testing.assert_array_equal, dict(whole.grouped), dict(swept(num_stops=1).grouped))
+
+
+@pytest.mark.parametrize("changes", [{"num_replicates": 460}, {"chunk_size": 20}, {"num_samples": (1, 2)}])
+def test_the_state_of_another_sweep_is_refused(changes):
+    states = []
+    swept(save=states.append, num_stops=2)
+    with pytest.raises(ValueError, match="resume is the state of another sweep"):
+        swept(resume=states[0], **changes)
+
+
+def test_the_chunks_change_the_order_of_summation_alone():
+    first, second = (dict(swept(chunk_size=size).grouped) for size in (40, 7))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), first, second)
+
+
+def plan_of(num_replicates, num_samples=(1, 4), pairs=PAIRS, num_groups=20):
+    at_once, rounds = stream.chunked(None, num_replicates, num_groups, None, num_samples[-1])
+    return stream.Plan(
+        densities=(TOY.model.init, TOY.model.log_joint, GUIDE.init, GUIDE.distribution),
+        reparameterized=True,
+        objectives=tuple(pairs.items()),
+        num_samples=num_samples,
+        sums=Params(per_draw, per_draw),
+        average=over_batch,
+        blocks=theta_and_phi,
+        max_groups=1,
+        num_groups=num_groups,
+        rounds=rounds,
+        at_once=at_once,
+        mesh=None,
+    )
+
+
+def test_memory_is_flat_in_the_number_of_replicates():
+    def temporaries(num_replicates):
+        plan = plan_of(num_replicates, num_samples=(1, 64))
+        state = stream.start(plan, KEY, PARAMS, X, None, num_replicates)
+        lowered = stream._block.lower(plan, KEY, PARAMS, X, None, num_replicates, 0, 1, state.running)
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    few, many = temporaries(1000), temporaries(100_000)
+    assert few / 1.1 <= many <= 1.1 * few
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np
+import functools
+from tests.measurement import test_stream as t
+assert jax.device_count() == 8
+swept = functools.partial(t.swept, objectives={"vimco": t.PAIRS["vimco"]}, num_samples=(2,))
+alone = swept()
+for n in (1, 2, 8):
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("replicates",))
+    states = []
+    dealt = swept(mesh=mesh, save=states.append)
+    np.testing.assert_array_equal(alone.grouped[2].count, dealt.grouped[2].count)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5)
+    jax.tree.map(close, alone.grouped[2], dealt.grouped[2])
+    again = swept(mesh=mesh, resume=states[0])
+    jax.tree.map(np.testing.assert_array_equal, dict(dealt.grouped), dict(again.grouped))
+print("same")
+"""
+
+
+def test_replicates_dealt_to_devices_give_the_same_moments():
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    result = subprocess.run(
+        [sys.executable, "-c", SHARDED], env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == "same", result.stderr[-2000:]
+
+
+# --- coverage ---------------------------------------------------------------------------------------------------------
+
+
+NUM_REPETITIONS, NUM_REPLICATES, NUM_SAMPLES = 500, 400, 2
+
+
+@functools.cache
+def covered():
+    """Summaries of 500 small sweeps of the pathwise ELBO gradient, which is Gaussian, and what is true of it."""
+    plan = plan_of(NUM_REPLICATES, num_samples=(NUM_SAMPLES,), pairs={"pathwise": PAIRS["pathwise"]})
+    exact = lambda params: vi.models.linear_gaussian_elbo(params.theta, *params.phi, X[0])  # noqa: E731
+    value, gradient = jax.value_and_grad(exact)(PARAMS)
+    none = jax.tree.map(jnp.zeros_like, gradient)
+    truth = jax.tree.map(lambda leaf: leaf[None, None], Reference(value, gradient, jnp.zeros(()), none))
+    start = stream.start(plan, KEY, PARAMS, X, {NUM_SAMPLES: truth}, NUM_REPLICATES)
+
+    @jax.jit
+    def once(key):
+        running = jax.tree.map(lambda leaf: leaf[0], start.running)
+        chunks = math.ceil(NUM_REPLICATES / plan.stride)
+        problem = (PARAMS, X, {NUM_SAMPLES: truth}, NUM_REPLICATES)
+        running = stream.sweep_moments(plan, key, *problem, 0, chunks, 0, running)
+        grouped = stream.moments.finish(running[NUM_SAMPLES])
+        cell = grouped._replace(**{f: jax.tree.map(lambda a: a[:, 0, 0], getattr(grouped, f)) for f in ("mean", "m2")})
+        return summarize(cell, jax.tree.map(lambda leaf: leaf[0, 0], truth), theta_and_phi)
+
+    keys = jax.random.split(jax.random.key(0), NUM_REPETITIONS)
+    return jax.jit(lambda keys: jax.lax.map(once, keys, batch_size=50))(keys), gradient
+
+
+def share(estimate, true, block=1):
+    low, high = estimate.low, estimate.high
+    low, high = (end[:, block] if end.ndim == 2 else end for end in (low, high))
+    return float(((low <= true) & (true <= high)).mean())
+
+
+def test_intervals_of_a_sweep_cover_the_truth_95_times_in_100():
+    q, gradient = covered()
+    # The gradient of φ = (A, b) is that of m times (x, 1), with variance 8/3 per draw.
+    slope, square = float(gradient.phi.b[0]), 1 + float(X[0, 0]) ** 2
+    variance = 8 / 3 / NUM_SAMPLES
+    length = abs(slope) * math.sqrt(square)
+    shares = {
+        "value_bias": share(q.value_bias, 0.0),
+        "bias_along": share(q.bias_along, 0.0),
+        "variance": share(q.variance, variance * square),
+        "standard_deviation": share(q.standard_deviation, math.sqrt(variance * square)),
+        "snr": share(q.snr, abs(slope) / math.sqrt(variance)),
+        "directional_snr": share(q.directional_snr, abs(slope) / math.sqrt(variance)),
+        "mean_squared_error": share(q.mean_squared_error, variance * square),
+        "coordinate_snr": share(q.coordinate_snr, abs(slope) / math.sqrt(variance)),
+    }
+    assert length > 0
+    assert all(0.92 <= value <= 0.98 for value in shares.values()), shares
+    # A norm is no linear thing: where there is no bias it is covered at least as often.
+    assert share(q.bias_norm, 0.0) >= 0.95
+
+
+def test_cells_are_laid_out_once_for_equal_plans():
+    assert plan_of(1000) == plan_of(1000)
+    assert hash(plan_of(1000)) == hash(plan_of(1000))
+    assert [row.num_samples for row in plan_of(1000).rows()] == [1, 4]
+    assert isinstance(plan_of(1000).rows()[0], cells.Row)
