@@ -8,7 +8,6 @@ Discrete: three values of z. All 3^K tuples of draws are listed, so that mean an
 
 import functools
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -17,7 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import vi_jax as vi
-from experiments.claims import BOUNDS, ESTIMATORS, FORWARD_KL, Claim
+from experiments.claims import BOUNDS, ESTIMATORS, FORWARD_KL, BoundRow, Claim
 from vi_jax.models import weight_laws
 
 DATUM = 0.8
@@ -130,9 +129,9 @@ def measure_gaussian(
     return Measured(mean, variances[0], difference, variances[1], count, noise)
 
 
-def gaussian_law(theta: jax.Array, m: jax.Array, log_s: jax.Array) -> weight_laws.WeightLaw:
-    """Returns the law of log w on 1601 nodes of ε."""
-    noise = np.linspace(-10, 10, 1601)
+def gaussian_law(theta: jax.Array, m: jax.Array, log_s: jax.Array, *, nodes: int = 1601) -> weight_laws.WeightLaw:
+    """Returns the law of log w on nodes of ε."""
+    noise = np.linspace(-10, 10, nodes)
     log_prob = -(noise**2) / 2 - np.log(np.sum(np.exp(-(noise**2) / 2)))
     z = m + jnp.exp(log_s) * noise
     return weight_laws.WeightLaw(log_joint(theta, z) - log_normal(z, m, log_s), jnp.asarray(log_prob))
@@ -141,14 +140,17 @@ def gaussian_law(theta: jax.Array, m: jax.Array, log_s: jax.Array) -> weight_law
 @functools.cache
 def exact_gaussian(names: tuple[str, ...], num_samples: int) -> dict[str, np.ndarray]:
     """Returns ∇E[L_K] in θ, m and log s, `[3]`, by quadrature, in one program; of each bound with an `expected`."""
-    known = {name: expected for name in names if (expected := BOUNDS[name].expected) is not None}
+    known = [name for name in names if BOUNDS[name].expected is not None]
 
     @jax.jit
     def gradients(*point: jax.Array) -> dict[str, jax.Array]:
-        def of(expected: Callable[[weight_laws.WeightLaw, int], jax.Array]) -> jax.Array:
-            return jnp.stack(jax.grad(lambda *p: expected(gaussian_law(*p), num_samples), (0, 1, 2))(*point))
+        def of(row: BoundRow) -> jax.Array:
+            def expected(*point: jax.Array) -> jax.Array:
+                return row.expected(gaussian_law(*point, nodes=row.nodes), num_samples)
 
-        return {name: of(expected) for name, expected in known.items()}
+            return jnp.stack(jax.grad(expected, (0, 1, 2))(*point))
+
+        return {name: of(BOUNDS[name]) for name in known}
 
     return jax.device_get(gradients(*(jnp.asarray(value) for value in POINT)))
 

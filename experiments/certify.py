@@ -259,7 +259,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     for family, bound in rows[["family", "bound"]].drop_duplicates().itertuples(index=False):
         source = last if family in PAIRS else rows
         here = source.query(f"family == '{family}' and bound == '{bound}'").to_dict("records")
-        line = {"guide": family[:9], "bound": bound.replace("thermodynamic", "thermo.")[:16]}
+        line = {"guide": family[:9], "bound": bound.replace("thermodynamic", "thermo.")[:13]}
         for column, estimators in COLUMNS.items():
             line[column] = verdict([row for row in here if row["estimator"] in estimators])
         lines.append(line | {"other": verdict([row for row in here if row["estimator"] not in named])})

@@ -32,6 +32,7 @@ class BoundRow(NamedTuple):
       least: the smallest K.
       linear: ∇L does not depend on log w.
       minimized: φ is to descend it.
+      nodes: of the quadrature that gives the law of one weight.
       smooth: ∇L is continuous; where it is not, `doubly_reparameterized` is refused.
     """
 
@@ -43,6 +44,7 @@ class BoundRow(NamedTuple):
     least: int = 1
     linear: bool = False
     minimized: bool = False
+    nodes: int = 1601
     smooth: bool = True
 
 
@@ -129,7 +131,7 @@ BOUNDS = {
     "renyi(0.5)": BoundRow(bounds.renyi(0.5), "2 log mean w^½", LOWER, power_mean(0.5)),
     "renyi(2)": BoundRow(bounds.renyi(2.0), "−log mean w⁻¹", LOWER, power_mean(2.0)),
     "cubo(2)": BoundRow(bounds.cubo(2), "½ log mean w²", NEITHER, power_mean(-1.0), minimized=True),
-    "renyi(-inf)": BoundRow(bounds.renyi(-math.inf), "max log w", NEITHER, largest, smooth=False),
+    "renyi(-inf)": BoundRow(bounds.renyi(-math.inf), "max log w", NEITHER, largest, nodes=160_001, smooth=False),
     "miwae(2)": BoundRow(
         bounds.miwae(2), "mean of iwae over 2 groups", LOWER, lambda law, k: power_mean(0.0)(law, k // 2), multiple=2
     ),

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from vi_jax import checks
 from vi_jax.estimators.definition import zero_where_impossible
-from vi_jax.pullback import choose_form, fixed_draws
+from vi_jax.legality import check_pair
+from vi_jax.pullback import fixed_draws
 from vi_jax.types import BoundFn, CoefficientFn, Estimator, Guide
 
 Objectives = Mapping[str, tuple[BoundFn, Estimator]]
@@ -99,7 +100,7 @@ def _cell(guide: Guide, bound: BoundFn, estimator: Estimator, size: int) -> tupl
             f"bound must map log-weights [K, B] to values [B], got shape {shape}: reduce over axis 0 alone."
         )
     coefficients = zero_where_impossible(bound, estimator(bound))
-    return coefficients, choose_form(guide, estimator, coefficients, size) is not fixed_draws
+    return coefficients, check_pair(guide, bound, estimator, size, coefficients) is not fixed_draws
 
 
 def _check_num_samples(num_samples: Sequence[int]) -> tuple[int, ...]:

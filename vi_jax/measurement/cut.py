@@ -36,7 +36,8 @@ class Cut(NamedTuple):
 
     Attributes:
       encode: `(phi, x) -> Arrays`.
-      sample: `(Arrays, key) -> z`, differentiable in `Arrays.sample`.
+      sample: `(Arrays, source) -> z`, differentiable in `Arrays.sample`; the source is the draw's key, or its noise
+        for a guide whose draws depend on each other.
       log_prob: `(Arrays, z) -> scalar` nats, differentiable in `Arrays.score` and z.
       size: how many numbers `Arrays.sample` and `Arrays.score` hold together.
     """
@@ -56,12 +57,16 @@ class _Traced(NamedTuple):
 def cut(guide: Guide, phi: PyTree, x: PyTree, key: jax.Array) -> Cut:
     """Cuts the guide for parameters, one datum and a key of these shapes. Traces; computes nothing."""
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), (phi, x))
-    seed = jax.ShapeDtypeStruct((), key.dtype)
+    source = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), _sources_shape(guide, key))
     traced: list[_Traced] = []
 
     def read(phi: PyTree, x: PyTree) -> tuple[list[Any], list[Any]]:
         q = guide.distribution(phi, x)
-        sample, z = jax.make_jaxpr(lambda key: q.sample(seed=key), return_shape=True)(seed)
+
+        def draw(source: PyTree) -> PyTree:
+            return q.sample(seed=source) if guide.noise is None else guide.from_noise(phi, x, source)
+
+        sample, z = jax.make_jaxpr(draw, return_shape=True)(source)
         score = jax.make_jaxpr(q.log_prob)(z)
         traced.append(_Traced(sample.jaxpr, score.jaxpr, z))
         return list(sample.consts), list(score.consts)
@@ -83,9 +88,10 @@ def cut(guide: Guide, phi: PyTree, x: PyTree, key: jax.Array) -> Cut:
             ),
         )
 
-    def sample(arrays: Arrays, key: jax.Array) -> PyTree:
+    def sample(arrays: Arrays, source: PyTree) -> PyTree:
         consts = _woven(varies[0], arrays.sample, arrays.fixed[0])
-        return jax.tree.unflatten(jax.tree.structure(z), jaxpr_as_fun(ClosedJaxpr(of_sample, consts))(key))
+        drawn = jaxpr_as_fun(ClosedJaxpr(of_sample, consts))(*jax.tree.leaves(source))
+        return jax.tree.unflatten(jax.tree.structure(z), drawn)
 
     def log_prob(arrays: Arrays, z: PyTree) -> jax.Array:
         consts = _woven(varies[1], arrays.score, arrays.fixed[1])
@@ -93,6 +99,18 @@ def cut(guide: Guide, phi: PyTree, x: PyTree, key: jax.Array) -> Cut:
 
     size = sum(aval.size for aval, varied in zip(reading.out_avals, depends, strict=True) if varied)
     return Cut(encode, sample, log_prob, size)
+
+
+def sources(guide: Guide, key: jax.Array, indices: jax.Array) -> PyTree:
+    """Returns what the draws of one datum with these indices are made of: keys, or dependent noise, `[C, ...]`."""
+    if guide.noise is None:
+        return jax.vmap(lambda k: jax.random.fold_in(key, k))(indices)
+    return guide.noise(key, indices)
+
+
+def _sources_shape(guide: Guide, key: jax.Array) -> PyTree:
+    key = jax.ShapeDtypeStruct((), key.dtype)
+    return jax.eval_shape(lambda key: sources(guide, key, jnp.arange(1)), key)
 
 
 def _woven(varies: list[bool], varied: list[jax.Array], fixed: list[jax.Array]) -> list[jax.Array]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from vi_jax.log_weights import batch_draws, log_weights_of
 from vi_jax.measurement import cells, psis, weights
-from vi_jax.measurement.cut import cut
+from vi_jax.measurement.cut import cut, sources
 from vi_jax.measurement.sums import Drawn, Problem, Sum, Sums
 from vi_jax.types import Guide, Model, Params, PyTree
 
@@ -73,7 +73,7 @@ def replicate(
 
     def measure(params: Params, parts, x: PyTree, keys: jax.Array) -> dict[int, Cells]:
         problem = Problem(model, parts, params, x, jax.vmap(parts.encode, in_axes=(None, 0))(params.phi, x))
-        pool = _draw(problem, keys, size, of_theta, of_phi)
+        pool = _draw(guide, problem, keys, size, of_theta, of_phi)
         return {row.num_samples: _read(problem, row, pool, of_theta, of_phi, max_groups) for row in rows if row.names}
 
     def one(key: jax.Array, params: Params, x: PyTree) -> dict[int, Cells]:
@@ -83,18 +83,17 @@ def replicate(
     return one
 
 
-def _draw(problem: Problem, keys: jax.Array, size: int, of_theta: Sum, of_phi: Sum) -> _Pool:
+def _draw(guide: Guide, problem: Problem, keys: jax.Array, size: int, of_theta: Sum, of_phi: Sum) -> _Pool:
     def one_datum(x: PyTree, arrays: PyTree, key: jax.Array) -> _Pool:
         here = problem._replace(x=x, arrays=arrays)
 
-        def one_draw(k: jax.Array) -> _Pool:
-            seed = jax.random.fold_in(key, k)
-            draw = Drawn(seed, problem.cut.sample(arrays, seed))
+        def one_draw(source: PyTree) -> _Pool:
+            draw = Drawn(source, problem.cut.sample(arrays, source))
             log_p = problem.model.log_joint(problem.params.theta, x, draw.z)
             log_w = log_p - problem.cut.log_prob(arrays, draw.z)
             return _Pool(draw, log_w, of_theta.features(here, draw), of_phi.features(here, draw))
 
-        return jax.vmap(one_draw)(jnp.arange(size))
+        return jax.vmap(one_draw)(sources(guide, key, jnp.arange(size)))
 
     return jax.vmap(one_datum)(problem.x, problem.arrays, keys)
 

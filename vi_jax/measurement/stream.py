@@ -43,7 +43,7 @@ class SweepState(NamedTuple):
 class Plan(NamedTuple):
     """Everything about a sweep that is not an array. Hashable, so that a second sweep does not compile again."""
 
-    densities: tuple[Callable, ...]
+    densities: tuple[Any, ...]
     reparameterized: bool
     objectives: tuple[tuple[str, tuple[BoundFn, Estimator]], ...]
     num_samples: tuple[int, ...]
@@ -76,7 +76,8 @@ class Plan(NamedTuple):
 
     def guide(self) -> Guide:
         """The guide, without its support."""
-        return Guide(*self.densities[2:], reparameterized=self.reparameterized)
+        init, distribution, from_noise, noise = self.densities[2:]
+        return Guide(init, distribution, self.reparameterized, from_noise=from_noise, noise=noise)
 
 
 def chunked(

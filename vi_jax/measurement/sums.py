@@ -36,11 +36,11 @@ class Drawn(NamedTuple):
     """Draws: leaves `[B, K, ...]`, or one draw of one datum.
 
     Attributes:
-      key: of each draw.
+      source: what each draw was made of, its key or its noise.
       z: the draw.
     """
 
-    key: jax.Array
+    source: PyTree
     z: PyTree
 
 
@@ -110,7 +110,7 @@ def _model_total(problem: Problem, draws: Drawn, features: jax.Array, log_w: jax
 
 def _path_features(problem: Problem, draw: Drawn) -> jax.Array:
     arrays = problem.arrays
-    _, pull = jax.vjp(lambda read: problem.cut.sample(arrays._replace(sample=read), draw.key), arrays.sample)
+    _, pull = jax.vjp(lambda read: problem.cut.sample(arrays._replace(sample=read), draw.source), arrays.sample)
     return ravel_pytree(pull(path_cotangent(problem, draw))[0])[0]
 
 
@@ -202,7 +202,7 @@ def _draws_of(problem: Problem, draws: Drawn, phi: PyTree) -> tuple[PyTree, jax.
         drawn = jax.vmap(functools.partial(problem.cut.sample, arrays))(key)
         return drawn, jax.vmap(functools.partial(problem.cut.log_prob, arrays))(z)
 
-    return jax.vmap(one_datum)(problem.x, draws.key, draws.z)
+    return jax.vmap(one_datum)(problem.x, draws.source, draws.z)
 
 
 def _phi_pulled(problem: Problem, draws: Drawn, features: PyTree, log_w, path, score) -> PyTree:
@@ -273,7 +273,7 @@ def projected(num_directions: int, *, seed: int = 0) -> Sums:
         arrays, z_bar = problem.arrays, path_cotangent(problem, draw)
 
         def one(v: list[jax.Array]) -> jax.Array:
-            sample = lambda read: problem.cut.sample(arrays._replace(sample=read), draw.key)  # noqa: E731
+            sample = lambda read: problem.cut.sample(arrays._replace(sample=read), draw.source)  # noqa: E731
             moved = jax.jvp(sample, (arrays.sample,), (v,))[1]
             return sum(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum(a * b), z_bar, moved)), start=jnp.zeros(()))
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from vi_jax import checks
+from vi_jax.legality import check_scale
 from vi_jax.log_weights import check_inputs, check_problem
 from vi_jax.measurement import cells, stream
 from vi_jax.measurement.cut import cut
@@ -103,11 +104,13 @@ def sweep(
     check_problem(model, guide, params, x)
     num_replicates = checks.check_positive_int("num_replicates", num_replicates)
     rows, undefined = cells.lay_out(guide, objectives, num_samples)
+    for pair in objectives.values():
+        check_scale(model, x, *pair)
     at_once, rounds = stream.chunked(
         chunk_size, num_replicates, num_groups, mesh, rows[-1].num_samples * checks.check_batch("x", x)
     )
     plan = Plan(
-        densities=(model.init, model.log_joint, guide.init, guide.distribution),
+        densities=(model.init, model.log_joint, guide.init, guide.distribution, guide.from_noise, guide.noise),
         reparameterized=guide.reparameterized,
         objectives=tuple(objectives.items()),
         num_samples=tuple(row.num_samples for row in rows),
