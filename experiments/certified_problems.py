@@ -8,6 +8,7 @@ Discrete: three values of z. All 3^K tuples of draws are listed, so that mean an
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -140,17 +141,15 @@ def gaussian_law(theta: jax.Array, m: jax.Array, log_s: jax.Array, *, nodes: int
 @functools.cache
 def exact_gaussian(names: tuple[str, ...], num_samples: int) -> dict[str, np.ndarray]:
     """Returns ∇E[L_K] in θ, m and log s, `[3]`, by quadrature, in one program; of each bound with an `expected`."""
-    known = [name for name in names if BOUNDS[name].expected is not None]
+    known = {name: (BOUNDS[name], expected) for name in names if (expected := BOUNDS[name].expected) is not None}
 
     @jax.jit
     def gradients(*point: jax.Array) -> dict[str, jax.Array]:
-        def of(row: BoundRow) -> jax.Array:
-            def expected(*point: jax.Array) -> jax.Array:
-                return row.expected(gaussian_law(*point, nodes=row.nodes), num_samples)
+        def of(row: BoundRow, expected: Callable[[weight_laws.WeightLaw, int], jax.Array]) -> jax.Array:
+            law = functools.partial(gaussian_law, nodes=row.nodes)
+            return jnp.stack(jax.grad(lambda *p: expected(law(*p), num_samples), (0, 1, 2))(*point))
 
-            return jnp.stack(jax.grad(expected, (0, 1, 2))(*point))
-
-        return {name: of(BOUNDS[name]) for name in known}
+        return {name: of(*pair) for name, pair in known.items()}
 
     return jax.device_get(gradients(*(jnp.asarray(value) for value in POINT)))
 

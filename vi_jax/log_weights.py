@@ -90,20 +90,27 @@ def sample_and_score(guide: Guide, phi: PyTree, draws: Draws) -> tuple[PyTree, j
 
     def one_datum(x: PyTree, key: jax.Array, indices: jax.Array, exchanged: Exchanged | None):
         q = guide.distribution(phi, x)
-        z = _draw(guide, q, phi, x, key, indices)
+        z = jax.vmap(functools.partial(draw_from, guide, q, phi, x))(sources(guide, key, indices))
         seen, scored = (z, z) if exchanged is None else _exchange(exchanged, z)
         return seen, jax.vmap(q.log_prob)(jax.lax.stop_gradient(scored))
 
     return jax.vmap(one_datum)(*draws)
 
 
-def _draw(guide: Guide, q: Any, phi: PyTree, x: PyTree, key: jax.Array, indices: jax.Array) -> PyTree:
-    """Returns the draws `[C, ...]` of one datum with global `indices` `[C]`, from the datum's key."""
+def sources(guide: Guide, key: jax.Array, indices: jax.Array) -> PyTree:
+    """Returns what the draws of one datum with these indices are made of: keys, or dependent noise, `[C, ...]`."""
     if guide.noise is None:
-        return jax.vmap(lambda k: q.sample(seed=jax.random.fold_in(key, k)))(indices)
+        return jax.vmap(lambda k: jax.random.fold_in(key, k))(indices)
+    return guide.noise(key, indices)
+
+
+def draw_from(guide: Guide, q: Any, phi: PyTree, x: PyTree, source: PyTree) -> PyTree:
+    """Returns the draw of q = q_φ(z | x) that is made of this source."""
+    if guide.noise is None:
+        return q.sample(seed=source)
     if guide.from_noise is None:
         raise ValueError("Guide(noise=...) needs Guide(from_noise=...), the draw as a function of that noise.")
-    return jax.vmap(functools.partial(guide.from_noise, phi, x))(guide.noise(key, indices))
+    return guide.from_noise(phi, x, source)
 
 
 def _exchange(exchanged: Exchanged, z: PyTree) -> tuple[PyTree, PyTree]:

@@ -7,6 +7,7 @@ once. The cut is made where tracing finds it, not where the distribution says: w
 close over is an input of theirs, be it a leaf of a pytree, a flow's conditioner or φ itself.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
+from vi_jax.log_weights import draw_from, sources
 from vi_jax.types import Guide, PyTree
 
 
@@ -62,11 +64,7 @@ def cut(guide: Guide, phi: PyTree, x: PyTree, key: jax.Array) -> Cut:
 
     def read(phi: PyTree, x: PyTree) -> tuple[list[Any], list[Any]]:
         q = guide.distribution(phi, x)
-
-        def draw(source: PyTree) -> PyTree:
-            return q.sample(seed=source) if guide.noise is None else guide.from_noise(phi, x, source)
-
-        sample, z = jax.make_jaxpr(draw, return_shape=True)(source)
+        sample, z = jax.make_jaxpr(functools.partial(draw_from, guide, q, phi, x), return_shape=True)(source)
         score = jax.make_jaxpr(q.log_prob)(z)
         traced.append(_Traced(sample.jaxpr, score.jaxpr, z))
         return list(sample.consts), list(score.consts)
@@ -101,16 +99,9 @@ def cut(guide: Guide, phi: PyTree, x: PyTree, key: jax.Array) -> Cut:
     return Cut(encode, sample, log_prob, size)
 
 
-def sources(guide: Guide, key: jax.Array, indices: jax.Array) -> PyTree:
-    """Returns what the draws of one datum with these indices are made of: keys, or dependent noise, `[C, ...]`."""
-    if guide.noise is None:
-        return jax.vmap(lambda k: jax.random.fold_in(key, k))(indices)
-    return guide.noise(key, indices)
-
-
 def _sources_shape(guide: Guide, key: jax.Array) -> PyTree:
-    key = jax.ShapeDtypeStruct((), key.dtype)
-    return jax.eval_shape(lambda key: sources(guide, key, jnp.arange(1)), key)
+    one_key = jax.ShapeDtypeStruct((), key.dtype)
+    return jax.eval_shape(lambda key: sources(guide, key, jnp.arange(1)), one_key)
 
 
 def _woven(varies: list[bool], varied: list[jax.Array], fixed: list[jax.Array]) -> list[jax.Array]:

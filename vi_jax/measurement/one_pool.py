@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vi_jax.log_weights import batch_draws, log_weights_of
+from vi_jax.log_weights import batch_draws, log_weights_of, sources
 from vi_jax.measurement import cells, psis, weights
-from vi_jax.measurement.cut import cut, sources
+from vi_jax.measurement.cut import cut
 from vi_jax.measurement.sums import Drawn, Problem, Sum, Sums
 from vi_jax.types import Guide, Model, Params, PyTree
 
