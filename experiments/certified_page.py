@@ -66,7 +66,7 @@ def main(folder: Path, page: Path) -> None:
 
 def line(*cells: object) -> str:
     """Returns one row of a Markdown table."""
-    return "| " + " | ".join(str(cell) for cell in cells) + " |\n"
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |\n"
 
 
 def head(*titles: str) -> str:
@@ -161,7 +161,7 @@ def others_table(rows: pd.DataFrame) -> str:
             found = "; ".join(f"K = {cell['num_samples']}: {outcome(cell)}" for cell in cells)
             noise = "; ".join(f"{cell['variance_phi']:.3g} ± {2 * cell['variance_error']:.1g}" for cell in cells)
             texts = row.claim, row.formula, found, noise, row.source, sign
-            text += line(row.family, row.target, f"`{row.estimator}`", *(cell.replace("|", "\\|") for cell in texts))
+            text += line(row.family, row.target, f"`{row.estimator}`", *texts)
     return text
 
 
