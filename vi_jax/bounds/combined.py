@@ -53,4 +53,5 @@ def _closed_form(beta: float) -> ClosedForm:
         ratio=lambda log_w: path(log_w) / gradient(log_w),
         substitute=lambda log_w, b: beta * of_elbo.substitute(log_w, b) + (1 - beta) * of_iwae.substitute(log_w, b),
         omit=lambda log_w: beta * of_elbo.omit(log_w) + (1 - beta) * of_iwae.omit(log_w),
+        shifts=True,
     )

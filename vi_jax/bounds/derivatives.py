@@ -22,6 +22,8 @@ class ClosedForm(NamedTuple):
         h ≡ 0. None where no such form is known; it costs a second backward pass.
       substitute: `(log_w, replacement) -> [K, ...]`, L with log w_k replaced by replacement_k, for every k.
       omit: `log_w -> [K, ...]`, L on the K−1 draws other than k, for every k.
+      shifts: whether a constant added to all log-weights adds one that depends on nothing else to L, as c to every
+        bound on log p(x) and 0 to a divergence. Then baselines may centre log w, which keeps their digits in float32.
     """
 
     gradient: Callable[[jax.Array], jax.Array]
@@ -29,6 +31,7 @@ class ClosedForm(NamedTuple):
     ratio: Callable[[jax.Array], jax.Array | float] | None
     substitute: Callable[[jax.Array, jax.Array], jax.Array]
     omit: Callable[[jax.Array], jax.Array]
+    shifts: bool = False
 
 
 def with_closed_form(bound: BoundFn, form: ClosedForm) -> BoundFn:
@@ -57,6 +60,19 @@ def is_linear(bound: BoundFn, log_w: jax.Array) -> bool:
     """Whether a = ∇L is known not to depend on log w, so that Σ_k a_k ∂_φ log q(z_k) has mean zero."""
     form = closed_form(bound)
     return form is not None and form.ratio is not None and type(form.ratio(log_w)) is float
+
+
+def centred(bound: BoundFn, log_w: jax.Array, axis: int | tuple[int, ...] = 0) -> jax.Array:
+    """Moves the largest log-weight along `axis` to 0, where that provably leaves differences of L as they are.
+
+    L − L₋ₖ is of order 1/K while both terms are of the order of log p(x): in float32 an uncentred difference has lost
+    its digits at |log p(x)| ≈ 10⁴ and K ≈ 10³. A bound that does not say `shifts` is left alone.
+    """
+    form = closed_form(bound)
+    if form is None or not form.shifts:
+        return log_w
+    largest = jnp.max(log_w, axis=axis, keepdims=True)
+    return log_w - jnp.where(jnp.isfinite(largest), largest, 0)
 
 
 def gradient(bound: BoundFn) -> Callable[[jax.Array], jax.Array]:

@@ -90,7 +90,7 @@ def _closed_form(f: LogSpace, bound: BoundFn) -> ClosedForm:
         curvature = (1 - 2 * weights) * second - weights * (1 - weights) * s1 + weights**2 * s2
         return (first - weights * s1 - curvature) / log_w.shape[0]
 
-    return ClosedForm(gradient, path, None, substitute_one_by_one(bound), omit_one_by_one(bound))
+    return ClosedForm(gradient, path, None, substitute_one_by_one(bound), omit_one_by_one(bound), shifts=True)
 
 
 def _two_derivatives(f: LogSpace, log_u: jax.Array) -> tuple[jax.Array, jax.Array]:

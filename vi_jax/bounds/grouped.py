@@ -80,4 +80,5 @@ def _closed_form(num_groups: int, split: Callable[[jax.Array], jax.Array]) -> Cl
         ratio=ratio,
         substitute=substitute,
         omit=omit,
+        shifts=True,
     )

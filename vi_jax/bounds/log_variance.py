@@ -92,4 +92,4 @@ def _omit(log_w: jax.Array) -> jax.Array:
     return _others(log_w)[1] / (2 * (log_w.shape[0] - 2))
 
 
-with_closed_form(log_variance, ClosedForm(_gradient, _path, None, _substitute, _omit))
+with_closed_form(log_variance, ClosedForm(_gradient, _path, None, _substitute, _omit, shifts=True))

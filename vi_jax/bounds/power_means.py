@@ -149,6 +149,7 @@ def _closed_form(exponent: float) -> ClosedForm:
             # Not through L + (b − log w)/K: a draw of zero weight would make that −∞ + ∞.
             substitute=lambda log_w, b: (sum_of_others(log_w) + b) / log_w.shape[0],
             omit=mean_of_others,
+            shifts=True,
         )
     s = exponent
     if abs(s) < _SMALL_EXPONENT:
@@ -170,6 +171,7 @@ def _closed_form(exponent: float) -> ClosedForm:
         ratio=ratio,
         substitute=substituted,
         omit=omitted,
+        shifts=True,
     )
 
 
@@ -210,6 +212,7 @@ with_closed_form(
         ratio=None,
         substitute=lambda log_w, b: jnp.maximum(largest_of_others(log_w), b),
         omit=largest_of_others,
+        shifts=True,
     ),
 )
 with_closed_form(elbo, _closed_form(0.0))

@@ -75,7 +75,7 @@ def _riemann_sum(nodes: Sequence[float], widths: Sequence[float]) -> BoundFn:
     def path(log_w: jax.Array) -> jax.Array:
         return functools.reduce(jnp.add, (width * _path(beta, log_w) for beta, width in terms))
 
-    form = ClosedForm(gradient, path, None, substitute_one_by_one(bound), omit_one_by_one(bound))
+    form = ClosedForm(gradient, path, None, substitute_one_by_one(bound), omit_one_by_one(bound), shifts=True)
     return with_closed_form(bound, form)
 
 

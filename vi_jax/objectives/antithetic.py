@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds, checks
+from vi_jax.bounds.derivatives import centred
 from vi_jax.log_weights import batch_draws, check_problem, checked, model_log_joint
 from vi_jax.types import BoundFn, Guide, Model, Objective, Params, PyTree
 
@@ -102,7 +103,7 @@ def _antithetic(name: str, model: Model, guide: Guide, bound: BoundFn, num_pairs
         log_w = log_p - jnp.stack([_log_q(of_draw, z).T for z in pair])
         values = jnp.stack([bound(w) for w in log_w])
         size = 2 * values.shape[1]
-        first, second = _centred(bound, log_w)
+        first, second = centred(bound, log_w, axis=(0, 1))
         credit = _difference(bound, first, second) - _difference(bound, second, first)  # [K, B]
         slope = jnp.einsum("kb,bk...->b...", credit, factor(u, pair[0], pair[1], of_draw)) / size
         (theta_bar,) = pull_theta(jnp.stack([_model_weights(bound, w) for w in log_w]) / size)
@@ -121,13 +122,6 @@ def _difference(bound: BoundFn, log_w: jax.Array, others: jax.Array) -> jax.Arra
     moved, a_moved = jax.jvp(substituted, (others,), (jnp.ones_like(others),))
     here, a_here = bound(log_w), bounds.gradient(bound)(log_w)
     return jnp.where(jnp.isneginf(moved) | jnp.isneginf(here), 0, (here - a_here) - (moved - a_moved))
-
-
-def _centred(bound: BoundFn, log_w: jax.Array) -> jax.Array:
-    """Moves the largest of log w `[2, K, B]` to 0 where no difference of bounds sees it, for the digits of float32."""
-    largest = jnp.max(log_w, axis=(0, 1))
-    shifts = bounds.closed_form(bound) is not None
-    return log_w - jnp.where(jnp.isfinite(largest), largest, 0) if shifts else log_w
 
 
 def _model_weights(bound: BoundFn, log_w: jax.Array) -> jax.Array:
