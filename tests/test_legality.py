@@ -88,3 +88,13 @@ def test_no_legal_estimator_at_all():
     discrete = guides.categorical(3)._replace(noise=lambda key, k: k, from_noise=lambda phi, x, noise: noise)
     with pytest.raises(ValueError, match="No estimator of the library is legal for this guide"):
         make(discrete, bounds.elbo, estimators.vimco)
+
+
+def test_the_library_is_every_estimator_that_there_is():
+    """An estimator that no error can offer is one that nobody finds."""
+    rules = {name for name, rule in vars(estimators).items() if getattr(rule, "__module__", "").endswith(RULES)}
+    operators = {"minimized", "piwae", "split", "reparameterize_score"}
+    assert {legality.name(rule) for rule in legality.LIBRARY} == rules - operators
+
+
+RULES = ("forward_kl", "reparameterized", "score_function", "operators")

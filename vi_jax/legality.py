@@ -21,6 +21,7 @@ LIBRARY: tuple[Estimator, ...] = (
     estimators.leave_one_out,
     estimators.vimco,
     estimators.vimco_arithmetic,
+    estimators.ovis,
     estimators.wake_phi,
     estimators.wake_phi_doubly_reparameterized,
 )
@@ -47,17 +48,26 @@ def check_pair(
         raise ValueError(f"{error} {_advice(guide, bound, num_samples)}") from error
 
 
-def check_scale(model: Model, x: PyTree, bound: BoundFn, estimator: Estimator) -> None:
+def check_scale(
+    model: Model, guide: Guide, x: PyTree, bound: BoundFn, estimator: Estimator, num_samples: int
+) -> None:
     """Raises `ValueError` for a pair that a likelihood scaled by N/n does not survive, when x holds n < N data.
 
     Args:
       model: says by `likelihood_scale` whether it scales.
+      guide: the guide, for which the pair is legal.
       x: a batch; the leaves of one of its data have n rows.
       bound: the bound.
       estimator: the estimator.
+      num_samples: K.
     """
-    if is_scaled(model, x) and not _survives(tolerance(estimator).scaled_likelihood, bound):
-        legal = [name(rule) for rule in LIBRARY if _survives(tolerance(rule).scaled_likelihood, bounds.elbo)]
+    if is_scaled(model, x) and not _survives(tolerance(estimator).scaled_likelihood, bound, num_samples):
+        legal = [
+            name(rule)
+            for rule in LIBRARY
+            if _is_legal(guide, bounds.elbo, rule, num_samples)
+            and _survives(tolerance(rule).scaled_likelihood, bounds.elbo, num_samples)
+        ]
         raise ValueError(
             f"{bounds.name_of(bound)} with {name(estimator)} needs the log joint of all data, and the model scales the "
             "likelihood of a minibatch: N/n inside a logarithm or a self-normalised weight is no bound. Pass all N "
@@ -108,7 +118,7 @@ def _form(
     return form
 
 
-def _survives(rule, bound: BoundFn, num_samples: int = 2) -> bool:
+def _survives(rule, bound: BoundFn, num_samples: int) -> bool:
     """A rule asked of a bound, traced without computing."""
     answers: list[bool] = []
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from vi_jax import bounds, checks
 from vi_jax.bounds.derivatives import centred
+from vi_jax.legality import refuse_scaled
 from vi_jax.log_weights import batch_draws, check_problem, checked, model_log_joint
 from vi_jax.types import BoundFn, Guide, Model, Objective, Params, PyTree
 
@@ -34,7 +35,7 @@ def disarm(model: Model, guide: Guide, bound: BoundFn = bounds.elbo, *, num_pair
     at a time against its mirror image, here with z and z̃ in turn as the draws that stand still. Where a bit is nearly
     sure its two draws agree and add no noise. A value is the mean of L over the draws and over their mirror images.
     Price: two evaluations of the model per pair, one backward pass through θ, and one through the encoder; O(K²) for a
-    bound without closed forms. Where an L is −∞, what it would multiply is zero.
+    bound without closed forms. Where an L is infinite, what it would multiply is zero.
 
     Dong, Mnih and Tucker, "DisARM: An Antithetic Gradient Estimator for Binary Latent Variables" (arXiv:2006.10680).
 
@@ -86,6 +87,8 @@ def _antithetic(name: str, model: Model, guide: Guide, bound: BoundFn, num_pairs
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
+        if not bounds.is_linear(bound, jnp.zeros((num_pairs, 1))):
+            refuse_scaled(f"{name} of {bounds.name_of(bound)}", model, x)
         draws = batch_draws(key, x, jnp.arange(num_pairs))
 
         def encode(phi: PyTree) -> jax.Array:
@@ -113,7 +116,7 @@ def _antithetic(name: str, model: Model, guide: Guide, bound: BoundFn, num_pairs
 
 
 def _difference(bound: BoundFn, log_w: jax.Array, others: jax.Array) -> jax.Array:
-    """Returns s_k(log w) − s_k(log w with log w_k ← others_k), `[K, B]`, s_k = L − a_k; zero where an L is −∞."""
+    """Returns s_k(log w) − s_k(log w with log w_k ← others_k), `[K, B]`, s_k = L − a_k; zero where an L is infinite."""
 
     def substituted(others: jax.Array) -> jax.Array:
         return bounds.substitute(bound)(log_w, others)
@@ -121,11 +124,11 @@ def _difference(bound: BoundFn, log_w: jax.Array, others: jax.Array) -> jax.Arra
     # Value k depends on replacement k alone: one derivative in all directions at once holds every a_k.
     moved, a_moved = jax.jvp(substituted, (others,), (jnp.ones_like(others),))
     here, a_here = bound(log_w), bounds.gradient(bound)(log_w)
-    return jnp.where(jnp.isneginf(moved) | jnp.isneginf(here), 0, (here - a_here) - (moved - a_moved))
+    return jnp.where(jnp.isinf(moved) | jnp.isinf(here), 0, (here - a_here) - (moved - a_moved))
 
 
 def _model_weights(bound: BoundFn, log_w: jax.Array) -> jax.Array:
-    return jnp.where(jnp.isneginf(bound(log_w)), 0, bounds.gradient(bound)(log_w))
+    return jnp.where(jnp.isinf(bound(log_w)), 0, bounds.gradient(bound)(log_w))
 
 
 def _uniform(keys: jax.Array, indices: jax.Array, logits: jax.Array) -> jax.Array:
