@@ -88,8 +88,12 @@ BITS = models.global_latent(
 
 @pytest.mark.parametrize(
     ("model", "guide", "bound", "num_samples"),
-    [(BITS, guides.bernoulli(1), bounds.iwae, 4), (BITS, guides.bernoulli(1), bounds.iwae, 1)]
-    + [(MODEL, GUIDE, bounds.miwae(4), 8), (MODEL, guides.antithetic(GUIDE, 1), bounds.iwae, 2)],
+    [
+        (BITS, guides.bernoulli(1), bounds.iwae, 4),
+        (BITS, guides.bernoulli(1), bounds.iwae, 1),
+        (MODEL, GUIDE, bounds.miwae(4), 8),
+        (MODEL, guides.antithetic(GUIDE, 1), bounds.iwae, 2),
+    ],
     ids=["bits", "one draw of bits", "groups", "pairs"],
 )
 def test_what_is_offered_in_its_place_is_legal(model, guide, bound, num_samples):
