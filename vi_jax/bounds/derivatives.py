@@ -22,8 +22,6 @@ class ClosedForm(NamedTuple):
         h ≡ 0. None where no such form is known; it costs a second backward pass.
       substitute: `(log_w, replacement) -> [K, ...]`, L with log w_k replaced by replacement_k, for every k.
       omit: `log_w -> [K, ...]`, L on the K−1 draws other than k, for every k.
-      shifts: whether a constant added to all log-weights adds one that depends on nothing else to L, as c to every
-        bound on log p(x) and 0 to a divergence. Then baselines may centre log w, which keeps their digits in float32.
     """
 
     gradient: Callable[[jax.Array], jax.Array]
@@ -31,12 +29,22 @@ class ClosedForm(NamedTuple):
     ratio: Callable[[jax.Array], jax.Array | float] | None
     substitute: Callable[[jax.Array, jax.Array], jax.Array]
     omit: Callable[[jax.Array], jax.Array]
-    shifts: bool = False
 
 
 def with_closed_form(bound: BoundFn, form: ClosedForm) -> BoundFn:
     """Returns the bound, which from now on carries the closed forms. They must be right: nothing checks them."""
     vars(bound).update(closed_form=form)
+    return bound
+
+
+def with_shift(bound: BoundFn) -> BoundFn:
+    """Returns the bound, which from now on says that a constant in all log-weights moves it by a constant.
+
+        L(log w + c) = L(log w) + f(c):   f(c) = c for a bound on log p(x), 0 for a divergence
+
+    Baselines then centre the log-weights first, which keeps their digits in float32. It must be right: nothing checks.
+    """
+    vars(bound).update(shifts=True)
     return bound
 
 
@@ -66,10 +74,9 @@ def centred(bound: BoundFn, log_w: jax.Array, axis: int | tuple[int, ...] = 0) -
     """Moves the largest log-weight along `axis` to 0, where that provably leaves differences of L as they are.
 
     L − L₋ₖ is of order 1/K while both terms are of the order of log p(x): in float32 an uncentred difference has lost
-    its digits at |log p(x)| ≈ 10⁴ and K ≈ 10³. A bound that does not say `shifts` is left alone.
+    its digits at |log p(x)| ≈ 10⁴ and K ≈ 10³. Of a bound that does not say so (`with_shift`) nothing is proved.
     """
-    form = closed_form(bound)
-    if form is None or not form.shifts:
+    if not getattr(bound, "shifts", False):
         return log_w
     largest = jnp.max(log_w, axis=axis, keepdims=True)
     return log_w - jnp.where(jnp.isfinite(largest), largest, 0)

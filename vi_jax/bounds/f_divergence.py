@@ -6,7 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax.bounds.csiszar import LogSpace
-from vi_jax.bounds.derivatives import ClosedForm, named, omit_one_by_one, substitute_one_by_one, with_closed_form
+from vi_jax.bounds.derivatives import (
+    ClosedForm,
+    named,
+    omit_one_by_one,
+    substitute_one_by_one,
+    with_closed_form,
+    with_shift,
+)
 from vi_jax.bounds.power_means import check_log_weights
 from vi_jax.types import BoundFn
 
@@ -52,7 +59,8 @@ def f_divergence(f: LogSpace) -> BoundFn:
         log_u, possible = _log_ratio(log_w)
         return jnp.where(possible, jnp.mean(f(log_u), axis=0), jnp.inf)
 
-    return named(with_closed_form(bound, _closed_form(f, bound)), f"f_divergence({getattr(f, '__name__', f)})")
+    with_shift(with_closed_form(bound, _closed_form(f, bound)))
+    return named(bound, f"f_divergence({getattr(f, '__name__', f)})")
 
 
 def _log_ratio(log_w: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -90,7 +98,7 @@ def _closed_form(f: LogSpace, bound: BoundFn) -> ClosedForm:
         curvature = (1 - 2 * weights) * second - weights * (1 - weights) * s1 + weights**2 * s2
         return (first - weights * s1 - curvature) / log_w.shape[0]
 
-    return ClosedForm(gradient, path, None, substitute_one_by_one(bound), omit_one_by_one(bound), shifts=True)
+    return ClosedForm(gradient, path, None, substitute_one_by_one(bound), omit_one_by_one(bound))
 
 
 def _two_derivatives(f: LogSpace, log_u: jax.Array) -> tuple[jax.Array, jax.Array]:
