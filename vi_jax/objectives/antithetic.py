@@ -35,7 +35,8 @@ def disarm(model: Model, guide: Guide, bound: BoundFn = bounds.elbo, *, num_pair
     at a time against its mirror image, here with z and z̃ in turn as the draws that stand still. Where a bit is nearly
     sure its two draws agree and add no noise. A value is the mean of L over the draws and over their mirror images.
     Price: two evaluations of the model per pair, one backward pass through θ, and one through the encoder; O(K²) for a
-    bound without closed forms. Where an L is infinite, what it would multiply is zero.
+    bound without closed forms. Where an L is infinite, what it would multiply is zero; θ̄ is NaN where
+    log p = −∞ has a derivative that is.
 
     Dong, Mnih and Tucker, "DisARM: An Antithetic Gradient Estimator for Binary Latent Variables" (arXiv:2006.10680).
 
@@ -51,7 +52,7 @@ def disarm(model: Model, guide: Guide, bound: BoundFn = bounds.elbo, *, num_pair
 
     Raises:
       TypeError, ValueError: `num_pairs` is not a positive integer. When called: the distribution is of another kind;
-        and as `value_and_grad` for key, parameters and data.
+        the model scales the likelihood of a minibatch, under another bound than the ELBO; and as `value_and_grad` for key, parameters and data.
     """
 
     def factor(u: jax.Array, z: jax.Array, mirrored: jax.Array, logits: jax.Array) -> jax.Array:
