@@ -52,7 +52,8 @@ def disarm(model: Model, guide: Guide, bound: BoundFn = bounds.elbo, *, num_pair
 
     Raises:
       TypeError, ValueError: `num_pairs` is not a positive integer. When called: the distribution is of another kind;
-        the model scales the likelihood of a minibatch, under another bound than the ELBO; and as `value_and_grad` for key, parameters and data.
+        the model scales the likelihood of a minibatch, under another bound than the ELBO; and as `value_and_grad` for
+        key, parameters and data.
     """
 
     def factor(u: jax.Array, z: jax.Array, mirrored: jax.Array, logits: jax.Array) -> jax.Array:
