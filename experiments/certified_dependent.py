@@ -69,7 +69,7 @@ ROWS = (
         ObjectiveRow(
             family=name,
             target="elbo",
-            estimator=legality.name(rule),
+            estimator=legality.name_of(rule),
             kind=UNBIASED,
             claim="unbiased for ∇ELBO",
             formula=formula,

@@ -53,7 +53,7 @@ def test_what_is_offered_is_legal_and_what_is_refused_is_not_offered(name):
 
 def test_dependent_draws_keep_what_theory_says_and_nothing_else():
     legal = {
-        (bounds.name_of(bound), legality.name(rule))
+        (bounds.name_of(bound), legality.name_of(rule))
         for bound in (bounds.elbo, bounds.iwae)
         for rule in legality.LIBRARY
         if legality._is_legal(PAIRED, bound, rule, 4)
@@ -88,3 +88,25 @@ def test_no_legal_estimator_at_all():
     discrete = guides.categorical(3)._replace(noise=lambda key, k: k, from_noise=lambda phi, x, noise: noise)
     with pytest.raises(ValueError, match="No estimator of the library is legal for this guide"):
         make(discrete, bounds.elbo, estimators.vimco)
+
+
+RULES = ("forward_kl", "reparameterized", "score_function", "operators")
+
+
+def test_the_library_is_every_estimator_that_there_is():
+    """An estimator that no error can offer is one that nobody finds."""
+    rules = {name for name, rule in vars(estimators).items() if getattr(rule, "__module__", "").endswith(RULES)}
+    operators = {"minimized", "piwae", "split", "reparameterize_score"}
+    assert {legality.name_of(rule) for rule in legality.LIBRARY} == rules - operators
+
+
+@pytest.mark.parametrize("rule", [estimators.pathwise, estimators.doubly_reparameterized], ids=legality.name_of)
+def test_integers_have_no_derivative_whatever_the_guide_declares(rule):
+    """Where nobody said reparameterized=False, the path would be dropped without a word."""
+    silent = guides.categorical(3)._replace(reparameterized=True)
+    model = vi.Model(lambda key: jnp.zeros(3), lambda theta, x, z: theta[z] + x * z)
+    params, x = vi.Params(jnp.zeros(3), jnp.zeros(3)), jnp.ones(2)
+    objective = vi.value_and_grad(model, silent, bounds.iwae, rule, num_samples=2)
+    with pytest.raises(ValueError, match=r"draws int32.*reparameterized=False.*score_function"):
+        objective(KEY, params, x)
+    vi.value_and_grad(model, silent, bounds.iwae, estimators.vimco, num_samples=2)(KEY, params, x)

@@ -77,7 +77,7 @@ def value_and_grad(
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
-        check_scale(model, x, bound, estimator)
+        check_scale(model, guide, x, bound, estimator, num_samples)
         draws = batch_draws(key, x, jnp.arange(chunk_size))
         log_w = streamed_log_weights(model, guide, params, draws, num_samples, chunk_size)
         c = part.coefficients(log_w)
@@ -115,7 +115,7 @@ def shared_gradients(
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, dict[str, Params]]:
         check_problem(model, guide, params, x)
         for pair in objectives.values():
-            check_scale(model, x, *pair)
+            check_scale(model, guide, x, *pair, num_samples)
         return _without_zero_weights(forward, parts, params, batch_draws(key, x, jnp.arange(num_samples)))
 
     return checked(compute)
@@ -167,7 +167,7 @@ def loss(
     @jax.custom_vjp
     def negative_bound(key: jax.Array, params: Params, x: PyTree) -> jax.Array:
         check_problem(model, guide, params, x)
-        check_scale(model, x, bound, estimator)
+        check_scale(model, guide, x, bound, estimator, num_samples)
         draws = batch_draws(key, x, jnp.arange(chunk_size))
         return -jnp.mean(bound(streamed_log_weights(model, guide, params, draws, num_samples, chunk_size)))
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds, estimators
-from vi_jax.estimators.definition import tolerance, zero_where_impossible
+from vi_jax.estimators.definition import name_of, tolerance, zero_where_impossible
 from vi_jax.pullback import Form, choose_form
 from vi_jax.types import BoundFn, CoefficientFn, Estimator, Guide, Model, PyTree
 
@@ -21,6 +21,7 @@ LIBRARY: tuple[Estimator, ...] = (
     estimators.leave_one_out,
     estimators.vimco,
     estimators.vimco_arithmetic,
+    estimators.ovis,
     estimators.wake_phi,
     estimators.wake_phi_doubly_reparameterized,
 )
@@ -47,20 +48,27 @@ def check_pair(
         raise ValueError(f"{error} {_advice(guide, bound, num_samples)}") from error
 
 
-def check_scale(model: Model, x: PyTree, bound: BoundFn, estimator: Estimator) -> None:
+def check_scale(model: Model, guide: Guide, x: PyTree, bound: BoundFn, estimator: Estimator, num_samples: int) -> None:
     """Raises `ValueError` for a pair that a likelihood scaled by N/n does not survive, when x holds n < N data.
 
     Args:
       model: says by `likelihood_scale` whether it scales.
+      guide: the guide, for which the pair is legal.
       x: a batch; the leaves of one of its data have n rows.
       bound: the bound.
       estimator: the estimator.
+      num_samples: K.
     """
-    if is_scaled(model, x) and not _survives(tolerance(estimator).scaled_likelihood, bound):
-        legal = [name(rule) for rule in LIBRARY if _survives(tolerance(rule).scaled_likelihood, bounds.elbo)]
+    if is_scaled(model, x) and not _survives(tolerance(estimator).scaled_likelihood, bound, num_samples):
+        legal = [
+            name_of(rule)
+            for rule in LIBRARY
+            if _is_legal(guide, bounds.elbo, rule, num_samples)
+            and _survives(tolerance(rule).scaled_likelihood, bounds.elbo, num_samples)
+        ]
         raise ValueError(
-            f"{bounds.name_of(bound)} with {name(estimator)} needs the log joint of all data, and the model scales the "
-            "likelihood of a minibatch: N/n inside a logarithm or a self-normalised weight is no bound. Pass all N "
+            f"{bounds.name_of(bound)} with {name_of(estimator)} needs the log joint of all data, and the model scales "
+            "the likelihood of a minibatch: N/n inside a logarithm or a self-normalised weight is no bound. Pass all N "
             f"data, or take elbo with {', '.join(legal)}."
         )
 
@@ -90,25 +98,20 @@ def is_scaled(model: Model, x: PyTree) -> bool:
     return model.likelihood_scale(datum) != 1
 
 
-def name(estimator: Estimator) -> str:
-    """Returns what errors call an estimator."""
-    return getattr(estimator, "__name__", str(estimator))
-
-
 def _form(
     guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int, coefficients: CoefficientFn | None = None
 ) -> Form:
     coefficients = coefficients or zero_where_impossible(bound, estimator(bound))
-    form = choose_form(guide, bounds.name_of(bound), name(estimator), coefficients, num_samples)
+    form = choose_form(guide, bounds.name_of(bound), name_of(estimator), coefficients, num_samples)
     if guide.noise is not None and not _survives(tolerance(estimator).dependent_draws, bound, num_samples):
         raise ValueError(
-            f"{bounds.name_of(bound)} with {name(estimator)} needs independent draws, and the draws of the guide "
+            f"{bounds.name_of(bound)} with {name_of(estimator)} needs independent draws, and the draws of the guide "
             f"{guide.distribution!r} depend on each other (Guide(noise=...))."
         )
     return form
 
 
-def _survives(rule, bound: BoundFn, num_samples: int = 2) -> bool:
+def _survives(rule, bound: BoundFn, num_samples: int) -> bool:
     """A rule asked of a bound, traced without computing."""
     answers: list[bool] = []
 
@@ -121,7 +124,7 @@ def _survives(rule, bound: BoundFn, num_samples: int = 2) -> bool:
 
 def _advice(guide: Guide, bound: BoundFn, num_samples: int) -> str:
     for other, where in ((bound, ""), (bounds.elbo, "no estimator of the library with this bound; ")):
-        legal = [name(rule) for rule in LIBRARY if _is_legal(guide, other, rule, num_samples)]
+        legal = [name_of(rule) for rule in LIBRARY if _is_legal(guide, other, rule, num_samples)]
         if legal:
             return (
                 f"Legal for this guide at num_samples = {num_samples}: {where}{bounds.name_of(other)} with "

@@ -167,6 +167,7 @@ def joint_fixed_draws(model: Model, guide: Guide, params: Params, draws: Draws) 
 def through_draws(f: Callable[[PyTree, PyTree], jax.Array], guide: Guide, params: Params, draws: Draws) -> Forward:
     """The forward pass of f(θ, z) `[B, C]` in place of log w, to be differentiated through z = z(φ, ε)."""
     (z, log_q), pull_draws = jax.vjp(lambda phi: sample_and_score(guide, phi, draws), params.phi)
+    _check_derivative(guide, z)
     values, pull_values = jax.vjp(f, params.theta, z)
 
     def to_guide(z_bar: PyTree, score: jax.Array) -> PyTree:
@@ -174,3 +175,13 @@ def through_draws(f: Callable[[PyTree, PyTree], jax.Array], guide: Guide, params
         return pull_draws((z_bar, score.astype(log_q.dtype)))[0]
 
     return Forward(values.T, pull_values, to_guide)
+
+
+def _check_derivative(guide: Guide, z: PyTree) -> None:
+    """Raises `ValueError` for integers among the draws: their derivative would be left out without a word."""
+    for leaf in jax.tree.leaves(z):
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise ValueError(
+                f"the guide {guide.distribution!r} draws {leaf.dtype}, which has no derivative, and declares that its "
+                "draws have one: give Guide(reparameterized=False), and take score_function, leave_one_out or vimco."
+            )

@@ -23,6 +23,13 @@ def check_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> jax.Arra
     return jnp.asarray(value)
 
 
+def check_noise(noise: jax.Array, dim: int) -> jax.Array:
+    """Returns `noise`; raises `ValueError` unless it is one number per coordinate, which broadcasting would hide."""
+    if jnp.shape(noise) != (dim,):
+        raise ValueError(f"noise must have shape ({dim},), one draw, got {jnp.shape(noise)}: make it with dim={dim}.")
+    return noise
+
+
 def check_layers(z: Sequence[ArrayLike], dims: tuple[int, ...]) -> tuple[jax.Array, ...]:
     """Returns the layers of a latent as arrays; raises `ValueError` unless layer l is one vector `[dims[l]]`."""
     if len(z) != len(dims):

@@ -106,6 +106,27 @@ def exchange_for(log_w: jax.Array) -> Exchange:
     return Exchange(datum, draw, jnp.any(possible))
 
 
+def pull_weighted(
+    log_density: Callable[[PyTree, PyTree, PyTree], jax.Array], params: PyTree, x: PyTree, z: PyTree, weights: jax.Array
+) -> PyTree:
+    """Returns the mean over the batch of Σ_k weight_k ∂ log density(x, z_k), for z `[B, K, ...]` and weights `[K, B]`.
+
+    A density that is zero need not have a derivative, and 0 · NaN is NaN: in the place of a draw without weight stands
+    one that has some, of the same datum or, where that has none, of another.
+    """
+    unused = (weights == 0).T
+    exchange = exchange_for(jnp.where(unused.T, -jnp.inf, 0.0))
+    x = jax.tree.map(lambda leaf: leaf[exchange.datum], x)
+
+    def used(leaf: jax.Array) -> jax.Array:
+        spare = leaf[exchange.datum, exchange.draw][:, None]
+        return jnp.where(unused.reshape(*unused.shape, *[1] * (leaf.ndim - 2)), spare, leaf)
+
+    z = jax.tree.map(used, z)
+    gradient = jax.grad(lambda params: jnp.sum(weights.T * log_density(params, x, z)) / weights.shape[1])(params)
+    return jax.tree.map(lambda leaf: jnp.where(exchange.found, leaf, 0), gradient)
+
+
 def _in_chunks(chunk_size: int, per_draw: jax.Array) -> jax.Array:
     """`[K, B] -> [ceil(K/C), C, B]`, padded with zeros: a padded draw has no coefficient."""
     padding = -per_draw.shape[0] % chunk_size

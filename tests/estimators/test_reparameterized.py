@@ -69,6 +69,13 @@ def test_doubly_reparameterized_needs_a_continuous_gradient():
     assert z_scores(gradients(estimators.doubly_reparameterized(largest)) - pathwise)[1:].max() > 100
 
 
+def test_the_operator_refuses_a_gradient_that_is_known_to_jump():
+    operator = estimators.reparameterize_score(estimators.pathwise)
+    assert operator.__name__ == "reparameterize_score(pathwise)"
+    with pytest.raises(ValueError, match=r"reparameterize_score\(pathwise\) needs a bound whose derivative is cont"):
+        operator(bounds.renyi(-jnp.inf))(jnp.zeros((3, 1)))
+
+
 @pytest.mark.parametrize("bound", LIBRARY_BOUNDS)
 def test_closed_form_is_the_operator_applied_to_pathwise(bound):
     log_w = population().log_w[:, :50]

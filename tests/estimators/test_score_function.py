@@ -195,3 +195,22 @@ def test_ovis_refuses_what_it_does_not_hold_for():
         estimators.ovis(bounds.elbo)(jnp.zeros((2, 3)))
     with pytest.raises(ValueError, match="ovis .* num_samples ≥ 2, got 1"):
         estimators.ovis(bounds.iwae)(jnp.zeros((1, 3)))
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("estimator", ["leave_one_out", "vimco", "vimco_arithmetic"])
+def test_closed_forms_of_a_bound_that_does_not_shift_with_its_argument_change_nothing(estimator):
+    """tanh(0.3 IWAE): log-weights must not be centred, although the bound has closed forms."""
+
+    def plain(log_w):
+        return jnp.tanh(0.3 * bounds.iwae(log_w))
+
+    def closed(log_w):
+        return plain(log_w)
+
+    forms = bounds.ClosedForm(bounds.gradient(plain), None, None, bounds.substitute(plain), bounds.omit(plain))
+    bounds.with_closed_form(closed, forms)
+    log_w = jnp.array([0.3, -1.0, 2.0])
+    found, expected = (SCORE[estimator].estimator(bound)(log_w) for bound in (closed, plain))
+    np.testing.assert_allclose(found.model, expected.model, atol=1e-12)
+    np.testing.assert_allclose(found.score, expected.score, atol=1e-12)

@@ -134,3 +134,23 @@ def test_bad_input():
     params = vi.Params(problems.CURVED.init(KEY), paired.init(KEY))
     with pytest.raises(ValueError, match="standard error of log_evidence takes the draws .* independent"):
         vi.log_evidence(KEY, problems.CURVED, paired, params, problems.curved_data(), num_samples=4)
+
+
+@pytest.mark.parametrize("make", [guides.antithetic, guides.quasi_monte_carlo])
+@pytest.mark.parametrize(
+    "guide",
+    [
+        guides.mean_field(3),
+        guides.full_rank(3),
+        guides.affine(3, 3, variance=1.0),
+        guides.gaussian_encoder(3, 3, hidden=()),
+    ],
+    ids=["mean_field", "full_rank", "affine", "encoder"],
+)
+def test_noise_of_another_dimension_is_no_draw(make, guide):
+    """One number for three coordinates would broadcast: three that always agree, and no draw of q."""
+    model = vi.models.linear_gaussian(3).model
+    params = vi.Params(model.init(KEY), guide.init(KEY))
+    objective = vi.value_and_grad(model, make(guide, 1), bounds.elbo, estimators.pathwise, num_samples=2)
+    with pytest.raises(ValueError, match=r"noise must have shape \(3,\).*got \(1,\).*dim=3"):
+        objective(KEY, params, jnp.zeros((2, 3)))

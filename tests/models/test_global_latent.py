@@ -81,8 +81,39 @@ def test_what_is_not_linear_in_the_log_joint_is_refused(bound, rule):
             objective(KEY, PARAMS, part)
 
 
+BITS = models.global_latent(
+    MODEL.init, lambda theta, z: theta * z[0], lambda theta, datum, z: -datum * z[0], num_data=4
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "guide", "bound", "num_samples"),
+    [
+        (BITS, guides.bernoulli(1), bounds.iwae, 4),
+        (BITS, guides.bernoulli(1), bounds.iwae, 1),
+        (MODEL, GUIDE, bounds.miwae(4), 8),
+        (MODEL, guides.antithetic(GUIDE, 1), bounds.iwae, 2),
+    ],
+    ids=["bits", "one draw of bits", "groups", "pairs"],
+)
+def test_what_is_offered_in_its_place_is_legal(model, guide, bound, num_samples):
+    part, params = DATA[None, :2], vi.Params(jnp.zeros(()), guide.init(KEY))
+    rule = estimators.pathwise if guide.reparameterized else estimators.score_function
+    with pytest.raises(ValueError, match="needs the log joint of all data") as caught:
+        vi.value_and_grad(model, guide, bound, rule, num_samples=num_samples)(KEY, params, part)
+    offered = str(caught.value).rpartition(" with ")[2].rstrip(".").split(", ")
+    for other in offered:
+        objective = vi.value_and_grad(model, guide, bounds.elbo, getattr(estimators, other), num_samples=num_samples)
+        jax.eval_shape(objective, KEY, params, part)
+
+
 def test_everything_else_that_needs_the_whole_is_refused_too():
     part = DATA[None, :2]
+    bits = vi.Params(jnp.zeros(()), jnp.zeros(1))
+    for pairs in (vi.objectives.disarm, vi.objectives.arm):
+        with pytest.raises(ValueError, match="arm of iwae needs the log joint of all data"):
+            pairs(BITS, guides.bernoulli(1), bounds.iwae, num_pairs=2)(KEY, bits, part)
+        pairs(BITS, guides.bernoulli(1), num_pairs=1)(KEY, bits, part)
     with pytest.raises(ValueError, match="log_evidence needs the log joint of all data"):
         vi.log_evidence(KEY, MODEL, GUIDE, PARAMS, part, num_samples=2)
     sums = vi.objectives.enumerated_forward_kl(

@@ -103,6 +103,10 @@ def test_a_weight_of_zero_leaves_the_gradients_finite():
         values, gradient = objectives.disarm(model, guide, bound, num_pairs=2)(KEY, params, x)
         assert np.all(np.isfinite(ravel_pytree(gradient)[0]))
         assert np.isneginf(values).any() or bound is bounds.iwae
+    divergence = bounds.f_divergence(bounds.csiszar.kl_reverse)
+    values, gradient = objectives.disarm(model, guide, divergence, num_pairs=2)(KEY, params, x)
+    assert np.isposinf(values).any()
+    assert np.all(np.isfinite(ravel_pytree(gradient)[0]))
 
 
 def test_other_guides_are_refused():

@@ -18,6 +18,7 @@ from vi_jax.bounds.derivatives import named as named
 from vi_jax.bounds.derivatives import omit as omit
 from vi_jax.bounds.derivatives import substitute as substitute
 from vi_jax.bounds.derivatives import with_closed_form as with_closed_form
+from vi_jax.bounds.derivatives import with_shift as with_shift
 from vi_jax.bounds.evidence_upper import eubo as eubo
 from vi_jax.bounds.f_divergence import f_divergence as f_divergence
 from vi_jax.bounds.grouped import miwae as miwae

@@ -2,7 +2,7 @@
 
 import jax
 
-from vi_jax.bounds.derivatives import ClosedForm, closed_form, named, with_closed_form
+from vi_jax.bounds.derivatives import ClosedForm, closed_form, named, with_closed_form, with_shift
 from vi_jax.bounds.power_means import elbo, iwae, normalized_weights
 from vi_jax.types import BoundFn
 
@@ -31,7 +31,7 @@ def ciwae(beta: float) -> BoundFn:
     def bound(log_w: jax.Array) -> jax.Array:
         return beta * elbo(log_w) + (1 - beta) * iwae(log_w)
 
-    return named(with_closed_form(bound, _closed_form(float(beta))), f"ciwae({beta:g})")
+    return named(with_shift(with_closed_form(bound, _closed_form(float(beta)))), f"ciwae({beta:g})")
 
 
 def _closed_form(beta: float) -> ClosedForm:

@@ -2,7 +2,7 @@
 
 import jax
 
-from vi_jax.bounds.derivatives import closed_form, with_closed_form
+from vi_jax.bounds.derivatives import closed_form, with_closed_form, with_shift
 from vi_jax.bounds.thermodynamic import thermodynamic_upper
 
 _sum = thermodynamic_upper((0.0, 1.0))
@@ -31,4 +31,4 @@ def eubo(log_w: jax.Array) -> jax.Array:
 
 _form = closed_form(_sum)
 assert _form is not None, "a Riemann sum has closed forms"
-with_closed_form(eubo, _form)
+with_shift(with_closed_form(eubo, _form))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
-from vi_jax.bounds.derivatives import ClosedForm, named, with_closed_form
+from vi_jax.bounds.derivatives import ClosedForm, named, with_closed_form, with_shift
 from vi_jax.bounds.others import sum_of_others
 from vi_jax.bounds.power_means import check_log_weights, iwae, normalized_weights
 from vi_jax.types import BoundFn
@@ -46,7 +46,7 @@ def miwae(num_groups: int) -> BoundFn:
     def bound(log_w: jax.Array) -> jax.Array:
         return jnp.mean(iwae(split(log_w)), axis=0)
 
-    return named(with_closed_form(bound, _closed_form(num_groups, split)), f"miwae({num_groups})")
+    return named(with_shift(with_closed_form(bound, _closed_form(num_groups, split))), f"miwae({num_groups})")
 
 
 def _closed_form(num_groups: int, split: Callable[[jax.Array], jax.Array]) -> ClosedForm:

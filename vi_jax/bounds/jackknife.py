@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
-from vi_jax.bounds.derivatives import named
+from vi_jax.bounds.derivatives import named, with_shift
 from vi_jax.bounds.others import log_sum_of_others
 from vi_jax.bounds.power_means import check_log_weights
 from vi_jax.types import BoundFn
@@ -49,6 +49,10 @@ def jackknife(order: int) -> BoundFn:
                 f"jackknife({order}) leaves {order} draws out and needs num_samples > {order}, got {size}."
             )
         enough = jnp.sum(log_w > -jnp.inf, axis=0) > order
+        # An offset of log p is added back at the end, and costs the differences no digits.
+        offset = jax.lax.stop_gradient(jnp.max(log_w, axis=0))
+        offset = jnp.where(jnp.isfinite(offset), offset, 0)
+        log_w = log_w - offset
         whole = jax.nn.logsumexp(jnp.where(enough, log_w, 0), axis=0)
         # A floor that is finite, so that log-sums of zeros have a derivative; no subset consists of nothing else.
         relative = jnp.maximum(jnp.where(enough, log_w, 0) - whole, _FLOOR)
@@ -58,9 +62,9 @@ def jackknife(order: int) -> BoundFn:
             for j in range(1, order + 1)
         )
         total = functools.reduce(jnp.add, corrections, whole - math.log(size))
-        return jnp.where(enough, total, -jnp.inf)
+        return jnp.where(enough, total + offset, -jnp.inf)
 
-    return named(bound, f"jackknife({order})")
+    return named(with_shift(bound), f"jackknife({order})")
 
 
 def _coefficient(size: int, order: int, j: int) -> float:

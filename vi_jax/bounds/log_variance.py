@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from vi_jax.bounds.derivatives import ClosedForm, with_closed_form
+from vi_jax.bounds.derivatives import ClosedForm, with_closed_form, with_shift
 from vi_jax.bounds.others import sum_of_others
 from vi_jax.bounds.power_means import check_log_weights
 
@@ -92,4 +92,4 @@ def _omit(log_w: jax.Array) -> jax.Array:
     return _others(log_w)[1] / (2 * (log_w.shape[0] - 2))
 
 
-with_closed_form(log_variance, ClosedForm(_gradient, _path, None, _substitute, _omit))
+with_shift(with_closed_form(log_variance, ClosedForm(_gradient, _path, None, _substitute, _omit)))

@@ -12,7 +12,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from vi_jax.bounds.derivatives import ClosedForm, named, omit_one_by_one, substitute_one_by_one, with_closed_form
+from vi_jax.bounds.derivatives import (
+    ClosedForm,
+    named,
+    omit_one_by_one,
+    substitute_one_by_one,
+    with_closed_form,
+    with_shift,
+)
 from vi_jax.bounds.others import largest_of_others, log_sum_of_others, mean_of_others, sum_of_others
 from vi_jax.types import BoundFn
 
@@ -188,7 +195,7 @@ def _make(exponent: float) -> BoundFn:
     def bound(log_w: jax.Array) -> jax.Array:
         return power_mean(log_w, exponent)
 
-    return with_closed_form(bound, _closed_form(exponent))
+    return with_shift(with_closed_form(bound, _closed_form(exponent)))
 
 
 def _largest(log_w: jax.Array) -> jax.Array:
@@ -201,7 +208,7 @@ def _indicator_of_largest(log_w: jax.Array) -> jax.Array:
     return jnp.moveaxis(jax.nn.one_hot(jnp.argmax(log_w, axis=0), log_w.shape[0], dtype=log_w.dtype), -1, 0)
 
 
-named(_largest, "renyi(-inf)")
+with_shift(named(_largest, "renyi(-inf)"))
 with_closed_form(
     _largest,
     ClosedForm(
@@ -212,8 +219,8 @@ with_closed_form(
         omit=largest_of_others,
     ),
 )
-with_closed_form(elbo, _closed_form(0.0))
-with_closed_form(iwae, _closed_form(1.0))
+with_shift(with_closed_form(elbo, _closed_form(0.0)))
+with_shift(with_closed_form(iwae, _closed_form(1.0)))
 
 
 def check_log_weights(log_w: jax.Array) -> None:

@@ -13,7 +13,15 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from vi_jax.bounds.derivatives import ClosedForm, named, omit_one_by_one, substitute_one_by_one, with_closed_form
+from vi_jax.bounds.derivatives import (
+    ClosedForm,
+    centred,
+    named,
+    omit_one_by_one,
+    substitute_one_by_one,
+    with_closed_form,
+    with_shift,
+)
 from vi_jax.bounds.power_means import check_log_weights, normalized_weights
 from vi_jax.types import BoundFn
 
@@ -70,13 +78,13 @@ def _riemann_sum(nodes: Sequence[float], widths: Sequence[float]) -> BoundFn:
         return functools.reduce(jnp.add, (width * _expectation(beta, log_w)[1] for beta, width in terms))
 
     def gradient(log_w: jax.Array) -> jax.Array:
-        return functools.reduce(jnp.add, (width * _slope(beta, log_w) for beta, width in terms))
+        return functools.reduce(jnp.add, (width * _slope(beta, centred(bound, log_w)) for beta, width in terms))
 
     def path(log_w: jax.Array) -> jax.Array:
-        return functools.reduce(jnp.add, (width * _path(beta, log_w) for beta, width in terms))
+        return functools.reduce(jnp.add, (width * _path(beta, centred(bound, log_w)) for beta, width in terms))
 
     form = ClosedForm(gradient, path, None, substitute_one_by_one(bound), omit_one_by_one(bound))
-    return with_closed_form(bound, form)
+    return with_shift(with_closed_form(bound, form))
 
 
 def _expectation(beta: float, log_w: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -49,6 +49,17 @@ def tolerance(estimator_: Estimator) -> Tolerance:
     return getattr(estimator_, "tolerance", Tolerance())
 
 
+def named(estimator_: Estimator, name: str) -> Estimator:
+    """Returns the estimator under the name by which errors call it, as "minimized(vimco)"."""
+    setattr(estimator_, "__name__", name)  # noqa: B010 - a protocol has no name, a function does
+    return estimator_
+
+
+def name_of(estimator_: Estimator) -> str:
+    """Returns what errors call an estimator."""
+    return getattr(estimator_, "__name__", str(estimator_))
+
+
 def estimator(define: Callable[[BoundFn, jax.Array], Coefficients]) -> Estimator:
     """Makes an `Estimator`, bound -> (log_w -> Coefficients), of one function of (bound, log_w)."""
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds
-from vi_jax.estimators.definition import Rule, Tolerance, tolerance, with_tolerance
+from vi_jax.estimators.definition import Rule, Tolerance, name_of, named, tolerance, with_tolerance
 from vi_jax.estimators.reparameterized import pathwise
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
 
@@ -33,7 +33,7 @@ def minimized(estimator_: Estimator) -> Estimator:
 
         return descending
 
-    return with_tolerance(_named(of_bound, f"minimized({_name(estimator_)})"), tolerance(estimator_))
+    return with_tolerance(named(of_bound, f"minimized({name_of(estimator_)})"), tolerance(estimator_))
 
 
 def split(theta: tuple[BoundFn, Estimator], phi: tuple[BoundFn, Estimator]) -> Estimator:
@@ -69,7 +69,7 @@ def split(theta: tuple[BoundFn, Estimator], phi: tuple[BoundFn, Estimator]) -> E
         _of_bound(phi[0], tolerance(phi[1]).dependent_draws),
         _both(_of_bound(part, tolerance(rule).scaled_likelihood) for part, rule in (theta, phi)),
     )
-    return with_tolerance(_named(of_bound, f"split(theta={_name(theta[1])}, phi={_name(phi[1])})"), survives)
+    return with_tolerance(named(of_bound, f"split(theta={name_of(theta[1])}, phi={name_of(phi[1])})"), survives)
 
 
 def piwae(num_groups: int, estimator_: Estimator = pathwise) -> Estimator:
@@ -89,7 +89,7 @@ def piwae(num_groups: int, estimator_: Estimator = pathwise) -> Estimator:
         return split(theta=(bound, estimator_), phi=(grouped, estimator_))(bound)
 
     survives = Tolerance(dependent_draws=_of_bound(grouped, tolerance(estimator_).dependent_draws))
-    return with_tolerance(_named(of_bound, f"piwae({num_groups}, {_name(estimator_)})"), survives)
+    return with_tolerance(named(of_bound, f"piwae({num_groups}, {name_of(estimator_)})"), survives)
 
 
 def _of_bound(own: BoundFn, rule: Rule) -> Rule:
@@ -100,12 +100,3 @@ def _of_bound(own: BoundFn, rule: Rule) -> Rule:
 def _both(rules: Iterable[Rule]) -> Rule:
     kept = tuple(rules)
     return lambda bound, log_w: all(rule(bound, log_w) for rule in kept)
-
-
-def _name(estimator_: Estimator) -> str:
-    return getattr(estimator_, "__name__", str(estimator_))
-
-
-def _named(of_bound: Estimator, name: str) -> Estimator:
-    setattr(of_bound, "__name__", name)  # noqa: B010 - a protocol has no name, a function does
-    return of_bound

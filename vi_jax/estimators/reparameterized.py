@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds
-from vi_jax.estimators.definition import Tolerance, always, estimator, with_tolerance
+from vi_jax.estimators.definition import Tolerance, always, estimator, name_of, named, with_tolerance
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
 
 
@@ -50,15 +50,20 @@ def reparameterize_score(estimator_: Estimator) -> Estimator:
 
     Tucker, Lawson, Gu and Maddison, "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives"
     (arXiv:1810.04152), generalised from IWAE to any coefficients.
+
+    Raises:
+      ValueError: when called, the bound is known to have a gradient that jumps, as `renyi(-inf)`.
     """
+    name = f"reparameterize_score({name_of(estimator_)})"
 
     @estimator
     def reparameterized(bound: BoundFn, log_w: jax.Array) -> Coefficients:
+        _require_continuous(name, bound)
         coefficients = estimator_(bound)
         model, path, _, _ = coefficients(log_w)
         return Coefficients(model, path + _diagonal_derivative(coefficients, log_w), jnp.zeros_like(path))
 
-    return reparameterized
+    return named(reparameterized, name)
 
 
 @estimator
@@ -79,13 +84,19 @@ def doubly_reparameterized(bound: BoundFn, log_w: jax.Array) -> Coefficients:
     form = bounds.closed_form(bound)
     if form is None:
         return reparameterize_score(pathwise)(bound)(log_w)
-    if form.path is None:
-        raise ValueError(
-            f"doubly_reparameterized needs a bound whose derivative is continuous, and that of {bound!r} jumps: use "
-            "pathwise with it, or for any guide score_function, leave_one_out or vimco."
-        )
+    _require_continuous("doubly_reparameterized", bound)
+    assert form.path is not None, "its derivative is continuous"
     a, path = form.gradient(log_w), form.path(log_w)
     return Coefficients(a, path, jnp.zeros_like(a), None if form.ratio is None else form.ratio(log_w))
+
+
+def _require_continuous(name: str, bound: BoundFn) -> None:
+    form = bounds.closed_form(bound)
+    if form is not None and form.path is None:
+        raise ValueError(
+            f"{name} needs a bound whose derivative is continuous, and that of {bounds.name_of(bound)} jumps: use "
+            "pathwise with it, or for any guide score_function, leave_one_out or vimco."
+        )
 
 
 def _diagonal_derivative(coefficients: CoefficientFn, log_w: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds
+from vi_jax.bounds.derivatives import centred
 from vi_jax.estimators.definition import Tolerance, estimator, require_two_samples, with_tolerance
 from vi_jax.types import BoundFn, Coefficients
 
@@ -41,7 +42,7 @@ def leave_one_out(bound: BoundFn, log_w: jax.Array) -> Coefficients:
     (arXiv:2010.10436).
     """
     require_two_samples("leave_one_out", log_w)
-    log_w = _centred(bound, log_w)
+    log_w = centred(bound, log_w)
     a = bounds.gradient(bound)(log_w)
     advantage = bound(log_w) - _finite_baseline(bounds.omit(bound)(log_w))
     if bounds.is_linear(bound, log_w):
@@ -61,7 +62,7 @@ def vimco(bound: BoundFn, log_w: jax.Array) -> Coefficients:
     Mnih and Rezende, "Variational inference for Monte Carlo objectives" (arXiv:1602.06725).
     """
     require_two_samples("vimco", log_w)
-    log_w = _centred(bound, log_w)
+    log_w = centred(bound, log_w)
     return _vimco(bound, log_w, bounds.mean_of_others(log_w))
 
 
@@ -76,7 +77,7 @@ def vimco_arithmetic(bound: BoundFn, log_w: jax.Array) -> Coefficients:
     Mnih and Rezende, "Variational inference for Monte Carlo objectives" (arXiv:1602.06725).
     """
     require_two_samples("vimco_arithmetic", log_w)
-    log_w = _centred(bound, log_w)
+    log_w = centred(bound, log_w)
     return _vimco(bound, log_w, bounds.log_sum_of_others(log_w) - math.log(log_w.shape[0] - 1))
 
 
@@ -105,7 +106,7 @@ def ovis(bound: BoundFn, log_w: jax.Array) -> Coefficients:
             f"ovis is a baseline for iwae alone, not for {bounds.name_of(bound)}: use leave_one_out or vimco."
         )
     require_two_samples("ovis", log_w)
-    log_w, weights = _centred(bound, log_w), bounds.normalized_weights(log_w)
+    log_w, weights = centred(bound, log_w), bounds.normalized_weights(log_w)
     log_rest = bounds.log_sum_of_others(log_w)
     score = _effect_on_log_mean(weights, jax.nn.logsumexp(log_w, axis=0) - log_rest)
     # Where the others have no weight their baseline is −∞, and is taken as 0.
@@ -131,18 +132,6 @@ def _vimco(bound: BoundFn, log_w: jax.Array, replacement: jax.Array) -> Coeffici
 
 def _score(a: jax.Array, advantage: jax.Array) -> Coefficients:
     return Coefficients(model=a, path=jnp.zeros_like(a), score=advantage - a, ratio=0.0)
-
-
-def _centred(bound: BoundFn, log_w: jax.Array) -> jax.Array:
-    """Moves the largest log-weight to 0 where that provably leaves every difference L − L₋ₖ as it is.
-
-    L − L₋ₖ is of order 1/K while both terms are of the order of log p(x): in float32 an uncentred difference has lost
-    its digits at |log p(x)| ≈ 10⁴ and K ≈ 10³. Power means shift with their argument; a plain function may not.
-    """
-    if bounds.closed_form(bound) is None:
-        return log_w
-    largest = jnp.max(log_w, axis=0)
-    return log_w - jnp.where(jnp.isfinite(largest), largest, 0)
 
 
 def _finite_baseline(baseline: jax.Array) -> jax.Array:

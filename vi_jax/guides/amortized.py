@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from vi_jax import checks
 from vi_jax.guides.discrete import code_support
-from vi_jax.shapes import check_shape
+from vi_jax.shapes import check_noise, check_shape
 from vi_jax.types import Guide, PyTree
 
 
@@ -62,7 +62,7 @@ def gaussian_encoder(
 
     def from_noise(phi: PyTree, x: jax.Array, noise: jax.Array) -> jax.Array:
         loc, log_scale = encode(phi, x)
-        return loc + jnp.exp(log_scale) * noise
+        return loc + jnp.exp(log_scale) * check_noise(noise, latent_dim)
 
     return Guide(init, distribution, from_noise=from_noise)
 

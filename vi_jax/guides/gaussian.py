@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
-from vi_jax.shapes import check_shape
+from vi_jax.shapes import check_noise, check_shape
 from vi_jax.types import Guide, PyTree
 
 
@@ -69,7 +69,7 @@ def mean_field(dim: int, *, initial_scale: float = 1.0) -> Guide:
 
     def from_noise(phi: MeanField, x: PyTree, noise: jax.Array) -> jax.Array:
         del x
-        return phi.loc + jnp.exp(phi.log_scale) * noise
+        return phi.loc + jnp.exp(phi.log_scale) * check_noise(noise, dim)
 
     return Guide(init, distribution, from_noise=from_noise)
 
@@ -102,7 +102,7 @@ def full_rank(dim: int, *, initial_scale: float = 1.0) -> Guide:
 
     def from_noise(phi: FullRank, x: PyTree, noise: jax.Array) -> jax.Array:
         del x
-        return phi.loc + _scale_tril(phi) @ noise
+        return phi.loc + _scale_tril(phi) @ check_noise(noise, dim)
 
     return Guide(init, distribution, from_noise=from_noise)
 
@@ -138,7 +138,7 @@ def affine(data_dim: int, latent_dim: int, *, variance: float) -> Guide:
         return distrax.MultivariateNormalDiag(loc, jnp.full_like(loc, scale))
 
     def from_noise(phi: Affine, x: jax.Array, noise: jax.Array) -> jax.Array:
-        return mean(phi, x) + scale * noise
+        return mean(phi, x) + scale * check_noise(noise, latent_dim)
 
     return Guide(init, distribution, from_noise=from_noise)
 

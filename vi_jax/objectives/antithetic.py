@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds, checks
+from vi_jax.bounds.derivatives import centred
+from vi_jax.legality import refuse_scaled
 from vi_jax.log_weights import batch_draws, check_problem, checked, model_log_joint
 from vi_jax.types import BoundFn, Guide, Model, Objective, Params, PyTree
 
@@ -33,7 +35,8 @@ def disarm(model: Model, guide: Guide, bound: BoundFn = bounds.elbo, *, num_pair
     at a time against its mirror image, here with z and z̃ in turn as the draws that stand still. Where a bit is nearly
     sure its two draws agree and add no noise. A value is the mean of L over the draws and over their mirror images.
     Price: two evaluations of the model per pair, one backward pass through θ, and one through the encoder; O(K²) for a
-    bound without closed forms. Where an L is −∞, what it would multiply is zero.
+    bound without closed forms. Where an L is infinite, what it would multiply is zero; θ̄ is NaN where
+    log p = −∞ has a derivative that is.
 
     Dong, Mnih and Tucker, "DisARM: An Antithetic Gradient Estimator for Binary Latent Variables" (arXiv:2006.10680).
 
@@ -49,7 +52,8 @@ def disarm(model: Model, guide: Guide, bound: BoundFn = bounds.elbo, *, num_pair
 
     Raises:
       TypeError, ValueError: `num_pairs` is not a positive integer. When called: the distribution is of another kind;
-        and as `value_and_grad` for key, parameters and data.
+        the model scales the likelihood of a minibatch, under another bound than the ELBO; and as `value_and_grad` for
+        key, parameters and data.
     """
 
     def factor(u: jax.Array, z: jax.Array, mirrored: jax.Array, logits: jax.Array) -> jax.Array:
@@ -85,6 +89,8 @@ def _antithetic(name: str, model: Model, guide: Guide, bound: BoundFn, num_pairs
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
+        if not bounds.is_linear(bound, jnp.zeros((num_pairs, 1))):
+            refuse_scaled(f"{name} of {bounds.name_of(bound)}", model, x)
         draws = batch_draws(key, x, jnp.arange(num_pairs))
 
         def encode(phi: PyTree) -> jax.Array:
@@ -102,7 +108,7 @@ def _antithetic(name: str, model: Model, guide: Guide, bound: BoundFn, num_pairs
         log_w = log_p - jnp.stack([_log_q(of_draw, z).T for z in pair])
         values = jnp.stack([bound(w) for w in log_w])
         size = 2 * values.shape[1]
-        first, second = _centred(bound, log_w)
+        first, second = centred(bound, log_w, axis=(0, 1))
         credit = _difference(bound, first, second) - _difference(bound, second, first)  # [K, B]
         slope = jnp.einsum("kb,bk...->b...", credit, factor(u, pair[0], pair[1], of_draw)) / size
         (theta_bar,) = pull_theta(jnp.stack([_model_weights(bound, w) for w in log_w]) / size)
@@ -112,7 +118,7 @@ def _antithetic(name: str, model: Model, guide: Guide, bound: BoundFn, num_pairs
 
 
 def _difference(bound: BoundFn, log_w: jax.Array, others: jax.Array) -> jax.Array:
-    """Returns s_k(log w) − s_k(log w with log w_k ← others_k), `[K, B]`, s_k = L − a_k; zero where an L is −∞."""
+    """Returns s_k(log w) − s_k(log w with log w_k ← others_k), `[K, B]`, s_k = L − a_k; zero where an L is infinite."""
 
     def substituted(others: jax.Array) -> jax.Array:
         return bounds.substitute(bound)(log_w, others)
@@ -120,18 +126,11 @@ def _difference(bound: BoundFn, log_w: jax.Array, others: jax.Array) -> jax.Arra
     # Value k depends on replacement k alone: one derivative in all directions at once holds every a_k.
     moved, a_moved = jax.jvp(substituted, (others,), (jnp.ones_like(others),))
     here, a_here = bound(log_w), bounds.gradient(bound)(log_w)
-    return jnp.where(jnp.isneginf(moved) | jnp.isneginf(here), 0, (here - a_here) - (moved - a_moved))
-
-
-def _centred(bound: BoundFn, log_w: jax.Array) -> jax.Array:
-    """Moves the largest of log w `[2, K, B]` to 0 where no difference of bounds sees it, for the digits of float32."""
-    largest = jnp.max(log_w, axis=(0, 1))
-    shifts = bounds.closed_form(bound) is not None
-    return log_w - jnp.where(jnp.isfinite(largest), largest, 0) if shifts else log_w
+    return jnp.where(jnp.isinf(moved) | jnp.isinf(here), 0, (here - a_here) - (moved - a_moved))
 
 
 def _model_weights(bound: BoundFn, log_w: jax.Array) -> jax.Array:
-    return jnp.where(jnp.isneginf(bound(log_w)), 0, bounds.gradient(bound)(log_w))
+    return jnp.where(jnp.isinf(bound(log_w)), 0, bounds.gradient(bound)(log_w))
 
 
 def _uniform(keys: jax.Array, indices: jax.Array, logits: jax.Array) -> jax.Array:

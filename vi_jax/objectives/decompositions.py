@@ -110,7 +110,7 @@ def _objective(
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
-        check_scale(model, x, bounds.elbo, estimator)
+        check_scale(model, guide, x, bounds.elbo, estimator, num_samples)
         here = forward(sampled, guide, params, batch_draws(key, x, jnp.arange(num_samples)))
         energy = bounds.elbo(here.log_w)
 

@@ -47,7 +47,8 @@ def enumerated_forward_kl(model: Model, guide: Guide) -> Objective:
         θ̄ = ∂_θ log p_θ(x_b),   φ̄ = Σ_z p_θ(z | x_b) ∂_φ log q_φ(z | x_b)
 
     What `estimators.wake_phi` is consistent for under `bounds.iwae`, without its bias. The model's mass must lie on the
-    support. Price: C evaluations of model and guide per datum, forward and backward.
+    support; where log p = −∞ has a derivative that is NaN, so is θ̄. Price: C evaluations of model and guide per datum,
+    forward and backward.
 
     Args, returns and errors are those of `enumerated`.
     """

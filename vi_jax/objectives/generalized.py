@@ -81,7 +81,7 @@ def generalized_doubly_reparameterized(model: Model, guide: Guide, bound: BoundF
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
-        check_scale(model, x, bound, doubly_reparameterized)
+        check_scale(model, guide, x, bound, doubly_reparameterized, num_samples)
         draws = batch_draws(key, x, jnp.arange(num_samples))
         fixed = jax.lax.stop_gradient(params)
 

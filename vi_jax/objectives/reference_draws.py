@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from vi_jax.legality import refuse_scaled
 from vi_jax.log_weights import batch_draws, check_problem, checked, guide_log_prob, model_log_joint
-from vi_jax.streaming import exchange_for
+from vi_jax.streaming import pull_weighted
 from vi_jax.types import Guide, Model, Objective, Params, PyTree
 
 Reference = Callable[[Params, PyTree], Any]
@@ -63,32 +63,11 @@ def objective_of(
         log_p, log_q = model_log_joint(model, params.theta, x, z), guide_log_prob(guide, params.phi, x, z)
         values, *weights = weigh(Scored(log_p.T, log_q.T, log_r.T))
         of_model, of_score = (jnp.where(jnp.isneginf(values), 0, w) for w in weights)
-        theta = _pull(lambda theta, x, z: model_log_joint(model, theta, x, z), params.theta, x, z, of_model)
-        phi = _pull(lambda phi, x, z: guide_log_prob(guide, phi, x, z), params.phi, x, z, of_score)
+        theta = pull_weighted(lambda theta, x, z: model_log_joint(model, theta, x, z), params.theta, x, z, of_model)
+        phi = pull_weighted(lambda phi, x, z: guide_log_prob(guide, phi, x, z), params.phi, x, z, of_score)
         return values, Params(theta, phi)
 
     return checked(compute)
-
-
-def _pull(
-    log_density: Callable[[PyTree, PyTree, PyTree], jax.Array], params: PyTree, x: PyTree, z: PyTree, weights: jax.Array
-) -> PyTree:
-    """Returns the mean over the batch of Σ_k weight_k ∂ log density(x, z_k), for z `[B, K, ...]` and weights `[K, B]`.
-
-    A density that is zero need not have a derivative, and 0 · NaN is NaN: in the place of a draw without weight stands
-    one that has some, of the same datum or, where that has none, of another.
-    """
-    unused = (weights == 0).T
-    exchange = exchange_for(jnp.where(unused.T, -jnp.inf, 0.0))
-    x = jax.tree.map(lambda leaf: leaf[exchange.datum], x)
-
-    def used(leaf: jax.Array) -> jax.Array:
-        spare = leaf[exchange.datum, exchange.draw][:, None]
-        return jnp.where(unused.reshape(*unused.shape, *[1] * (leaf.ndim - 2)), spare, leaf)
-
-    z = jax.tree.map(used, z)
-    gradient = jax.grad(lambda params: jnp.sum(weights.T * log_density(params, x, z)) / weights.shape[1])(params)
-    return jax.tree.map(lambda leaf: jnp.where(exchange.found, leaf, 0), gradient)
 
 
 def _check_draws(reference: Reference, guide: Guide, params: Params, x: PyTree) -> None:

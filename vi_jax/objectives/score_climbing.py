@@ -26,7 +26,7 @@ from vi_jax.log_weights import (
     sample_and_score,
 )
 from vi_jax.objectives.state import PerDatum, StatefulObjective
-from vi_jax.streaming import exchange_for
+from vi_jax.streaming import pull_weighted
 from vi_jax.types import Guide, Model, Params, PyTree
 
 
@@ -84,8 +84,9 @@ def score_climbing(model: Model, guide: Guide, *, num_samples: int) -> StatefulO
         z = _with_state(sample_and_score(guide, params.phi, draws)[0], chain)
         log_w = (model_log_joint(model, params.theta, x, z) - guide_log_prob(guide, params.phi, x, z)).T
         weights = coefficients(log_w).model
-        gradient = _weighted_scores(model, guide, params, x, z, log_w, weights)
-        return bounds.iwae(log_w), gradient, _next_state(draws, z, log_w)
+        theta = pull_weighted(lambda theta, x, z: model_log_joint(model, theta, x, z), params.theta, x, z, weights)
+        phi = pull_weighted(lambda phi, x, z: guide_log_prob(guide, phi, x, z), params.phi, x, z, weights)
+        return bounds.iwae(log_w), Params(theta, phi), _next_state(draws, z, log_w)
 
     def objective(key: jax.Array, params: Params, x: PyTree, chain: PerDatum) -> tuple[jax.Array, Params, PerDatum]:
         check_inputs(key, params, x)
@@ -126,25 +127,6 @@ def _with_state(z: PyTree, chain: PerDatum) -> PyTree:
 
 
 _START = "make it with objectives.start_chain(key, guide, params, x), on the data that the objective is given."
-
-
-def _weighted_scores(
-    model: Model, guide: Guide, params: Params, x: PyTree, z: PyTree, log_w: jax.Array, weights: jax.Array
-) -> Params:
-    """Returns (1/B) Σ_b Σ_k w̃_kb (∂_θ log p, ∂_φ log q), draws without weight exchanged for draws of finite weight."""
-    exchange, has_weight = exchange_for(log_w), weights.T != 0
-
-    def exchanged(leaf: jax.Array) -> jax.Array:
-        keep = has_weight.reshape(has_weight.shape + (1,) * (leaf.ndim - 2))
-        return jnp.where(keep, leaf, leaf[exchange.datum, exchange.draw][:, None])
-
-    z, x = jax.tree.map(exchanged, z), jax.tree.map(lambda leaf: leaf[exchange.datum], x)
-
-    def surrogate(params: Params) -> jax.Array:
-        scores = model_log_joint(model, params.theta, x, z) + guide_log_prob(guide, params.phi, x, z)
-        return jnp.sum(weights.T * scores) / weights.shape[1]
-
-    return jax.tree.map(lambda leaf: jnp.where(exchange.found, leaf, 0), jax.grad(surrogate)(params))
 
 
 def _next_state(draws: Draws, z: PyTree, log_w: jax.Array) -> PerDatum:
