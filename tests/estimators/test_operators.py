@@ -88,3 +88,9 @@ def test_operators_say_what_they_are():
     assert estimators.piwae(4).__name__ == "piwae(4, pathwise)"
     with pytest.raises(ValueError, match="multiple of 3"):
         gradient(bounds.iwae, estimators.piwae(3))
+
+
+@pytest.mark.parametrize("rule", [estimators.wake_phi, estimators.wake_phi_doubly_reparameterized])
+def test_minimizing_what_already_descends_the_forward_divergence_is_refused(rule):
+    with pytest.raises(ValueError, match=rf"minimized\({rule.__name__}\) would climb .* use {rule.__name__} itself"):
+        estimators.minimized(rule)

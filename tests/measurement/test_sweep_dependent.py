@@ -41,3 +41,19 @@ def test_means_and_variances_are_those_of_separate_gradients(sampler):
             ):
                 np.testing.assert_allclose(found[o, i, 0], each.mean(axis=0), rtol=1e-4, atol=1e-5)
                 np.testing.assert_allclose(spread[o, i, 0], each.var(axis=0, ddof=1), rtol=1e-3, atol=1e-5)
+
+
+def test_a_scaled_likelihood_is_refused_where_its_pair_does_not_survive_it():
+    def log_prior(theta, z):
+        return -jnp.sum(z**2)
+
+    def log_likelihood(theta, datum, z):
+        return -jnp.sum(z) * datum
+
+    model = vi.models.global_latent(lambda key: jnp.zeros(()), log_prior, log_likelihood, num_data=4)
+    guide, x = guides.mean_field(1), jnp.ones((1, 2))
+    params = vi.Params(jnp.zeros(()), guide.init(KEY))
+    pairs = {"iwae": (bounds.iwae, estimators.pathwise)}
+    arguments = dict(objectives=pairs, num_samples=(1, 2), num_replicates=20)
+    with pytest.raises(ValueError, match="needs the log joint of all data"):
+        vi.sweep(KEY, model, guide, params, x, **arguments)

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import vi_jax as vi
+from tests import problems
 from tests.training.test_fit import Counted, assert_identical
 from vi_jax import bounds, estimators, guides, objectives
 from vi_jax.objectives import PerDatum
@@ -161,9 +162,22 @@ def test_a_state_that_does_not_fit_is_named(objective, extra, message):
 
 
 def test_a_training_state_says_how_the_objective_is_called():
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'state'"):
+    with pytest.raises(TypeError, match="missing a required argument: 'state'"):
         make_step(record, SGD)(init_state(KEY, SGD, START), NUMBERS)
     state = init_state(KEY, SGD, START, extra={"temperature": 1.0})
     assert not state.extra["temperature"].weak_type
-    with pytest.raises(TypeError, match="takes 3 positional arguments but 4 were given"):
+    with pytest.raises(TypeError, match="too many positional arguments"):
         make_step(lambda key, params, x: (x, params), SGD)(state, NUMBERS)
+
+
+def test_a_state_where_there_is_none_and_none_where_there_is_one():
+    params, x = problems.curved_params(), problems.curved_data()
+    model, guide, optimizer = problems.CURVED, problems.AMORTIZED, optax.sgd(0.1)
+    plain = vi.value_and_grad(model, guide, vi.bounds.elbo, vi.estimators.pathwise, num_samples=2)
+    climbing = vi.objectives.score_climbing(model, guide, num_samples=2)
+    with pytest.raises(TypeError, match=r"\(key, params, x\).*carries a state.*init_state\(key, optimizer, params, ex"):
+        vi.fit(jax.random.key(0), climbing, optimizer, params, x, num_steps=1)
+    chain = vi.objectives.start_chain(jax.random.key(1), guide, params, x)
+    state = vi.init_state(jax.random.key(0), optimizer, params, extra=chain)
+    with pytest.raises(TypeError, match=r"\(key, params, x, state\).*carries no state.*leave out init_state's extra"):
+        vi.fit(None, plain, optimizer, state, x, num_steps=1)

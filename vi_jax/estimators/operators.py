@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from vi_jax import bounds
 from vi_jax.estimators.definition import Rule, Tolerance, name_of, named, tolerance, with_tolerance
+from vi_jax.estimators.forward_kl import wake_phi, wake_phi_doubly_reparameterized
 from vi_jax.estimators.reparameterized import pathwise
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
 
@@ -19,7 +20,17 @@ def minimized(estimator_: Estimator) -> Estimator:
     For an upper bound, tightest where it is smallest: `cubo`, `thermodynamic_upper`, `eubo`; and for a divergence:
     `f_divergence`, `log_variance`. Unbiased for minus the gradient in φ where the estimator it is given is unbiased for
     the gradient; the same price.
+
+    Raises:
+      ValueError: of `wake_phi` and its reparameterized form, whose φ follows the forward divergence whichever bound is
+        named, and would climb it.
     """
+    if estimator_ in (wake_phi, wake_phi_doubly_reparameterized):
+        name = name_of(estimator_)
+        raise ValueError(
+            f"minimized({name}) would climb the forward divergence, which {name} descends whatever the bound: use "
+            f"{name} itself."
+        )
 
     def of_bound(bound: BoundFn) -> CoefficientFn:
         coefficients = estimator_(bound)

@@ -104,8 +104,9 @@ def sweep(
     check_problem(model, guide, params, x)
     num_replicates = checks.check_positive_int("num_replicates", num_replicates)
     rows, undefined = cells.lay_out(guide, objectives, num_samples)
-    for pair in objectives.values():
-        check_scale(model, x, *pair)
+    for row in rows:
+        for name in row.names:
+            check_scale(model, guide, x, *objectives[name], row.num_samples)
     at_once, rounds = stream.chunked(
         chunk_size, num_replicates, num_groups, mesh, rows[-1].num_samples * checks.check_batch("x", x)
     )

@@ -1,5 +1,6 @@
 """One step of stochastic gradient ascent on an objective: a pure function of state and data."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -113,6 +114,23 @@ def make_step(
     return step
 
 
+def _check_arguments(objective: Any, wanted: int) -> None:
+    """Raises `TypeError` unless the objective takes as many arguments as there are: one more with a state."""
+    try:
+        inspect.signature(objective).bind(*range(wanted))
+    except ValueError:
+        return  # no signature to be had, as of a builtin
+    except TypeError as error:
+        remedy = (
+            "it carries a state, which goes into init_state(key, optimizer, params, extra=...), as of "
+            "objectives.start_chain or objectives.initial_control"
+            if wanted == 3
+            else "it carries no state, so leave out init_state's extra"
+        )
+        called = "(key, params, x, state)" if wanted == 4 else "(key, params, x)"
+        raise TypeError(f"the objective cannot be called as {called}: {error}; {remedy}.") from error
+
+
 def _select(
     key: jax.Array, data: PyTree, prepare: Prepare | None, batch_size: int | None
 ) -> tuple[jax.Array | None, PyTree]:
@@ -130,7 +148,9 @@ def _evaluate(
 ) -> tuple[jax.Array, Params, PyTree]:
     """The objective's values and gradient, and its next state."""
     extra = state.extra
-    if jax.tree.structure(extra) == jax.tree.structure(()):
+    stateless = jax.tree.structure(extra) == jax.tree.structure(())
+    _check_arguments(objective, 3 if stateless else 4)
+    if stateless:
         return *objective(key, state.params, x), extra
     check_rows(extra, check_batch("data", data))
     seen = extra if rows is None else gather(extra, rows)
