@@ -14,16 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, xlogy
+from jax.typing import ArrayLike
 
 import vi_jax as vi
 from vi_jax.models.weight_laws import WeightLaw
 
 VARIANCE = 2 / 3
-_NUM_NODES, _NUM_TERMS = 601, 60
+_NUM_NODES, _NUM_TERMS, _NUM_POINTS = 601, 60, 2048
 
 
 def law(dim: int, square: jax.Array) -> WeightLaw:
-    """Returns the law of log w − log p(x), for |δ|² up to 1."""
+    """Returns the law of log w − log p(x), for 0 < |δ|² ≤ 1."""
     # In y = log R every term is smooth and dead at both ends: there the trapezoid rule converges geometrically.
     y = np.linspace(-90 / dim - 5, math.log(2 * dim + 300), _NUM_NODES)
     j = np.arange(float(_NUM_TERMS))[:, None]
@@ -44,19 +45,19 @@ def log_evidence(params: vi.Params, x: jax.Array) -> jax.Array:
     return vi.models.linear_gaussian(x.shape[0]).log_evidence(params.theta, x)
 
 
-def renyi(params: vi.Params, x: jax.Array, *, num_samples: int, alpha: float) -> jax.Array:
+def renyi(params: vi.Params, x: jax.Array, *, num_samples: ArrayLike, alpha: float) -> jax.Array:
     """Returns E L_α of K draws, nats: IWAE_K at α = 0, the ELBO at α = 1, the K-sample CUBO₂ at α = −1."""
     weights = law(x.shape[0], squared_offset(params, x))
     return log_evidence(params, x) + vi.models.expected_renyi(weights, num_samples, alpha=alpha)
 
 
-def wake_phi(params: vi.Params, x: jax.Array, *, num_samples: int) -> vi.guides.Affine:
+def wake_phi(params: vi.Params, x: jax.Array, *, num_samples: ArrayLike) -> vi.guides.Affine:
     """Returns E Σ_k w̃_k ∂_φ log q(z_k | x) of K draws, which is not yet the gradient of −KL(p(z | x) ‖ q).
 
     With z = m + √(2/3) ε and κ = √24 |δ| the weight depends on |ε − κ u| alone, u = δ/|δ|. By Stein's identity
-    E ε F(|ε − κ u|) = −u ∂_κ E F, and with F = w e^{−tw} = −∂_t e^{−tw}, φ(t; κ) = E e^{−tw},
+    E ε F(|ε − κ u|) = −u ∂_κ E F, and with F = w e^{−tw} and φ(t) = E e^{−tw},
 
-        E Σ_k w̃_k ε_k = u K ∫ ∂_κ ∂_t φ(t; κ) φ(t; κ)^{K−1} dt,
+        E Σ_k w̃_k ε_k = −u K ∫ ∂_κ E[w e^{−tw}] φ(t)^{K−1} dt,
 
     the derivative in κ at a fixed scale of w.
     """
@@ -65,23 +66,43 @@ def wake_phi(params: vi.Params, x: jax.Array, *, num_samples: int) -> vi.guides.
     def weighted(kappa: jax.Array) -> jax.Array:
         here, moved = law(x.shape[0], size**2), law(x.shape[0], kappa**2 / 24)
         # Of w's two terms in δ only the law of R moves with κ.
-        return _self_normalized(here, moved.log_prob, num_samples)
+        return _self_normalized(here, jnp.exp(moved.log_prob), num_samples)
 
-    along = jax.grad(weighted)(24**0.5 * size)
+    along = -jax.grad(weighted)(24**0.5 * size)
     mean_of_score = along * ((params.theta + x) / 2 - params.phi.A @ x - params.phi.b) / size / VARIANCE**0.5
     return vi.guides.Affine(jnp.outer(mean_of_score, x), mean_of_score)
 
 
-def _self_normalized(here: WeightLaw, log_prob: jax.Array, num_samples: int) -> jax.Array:
-    """Returns K ∫ ∂_t φ_moved(t) φ_here(t)^{K−1} dt, at t = e^u/K."""
-    u, step = np.linspace(-60.0, math.log(num_samples) + 24, 2048, retstep=True)
+def thermodynamic(weights: WeightLaw, num_samples: jax.Array, betas: tuple[float, ...]) -> jax.Array:
+    """Returns E Σ_i Δβ_i Σ_k w̃(β_i)_k log w_k of K draws, nats, the left sum over nodes from 0 to 1."""
+
+    def node(beta: float) -> jax.Array:
+        powers = WeightLaw(beta * weights.log_w, weights.log_prob)
+        return _self_normalized(powers, jnp.exp(weights.log_prob) * weights.log_w, num_samples)
+
+    first = jnp.sum(jnp.exp(weights.log_prob) * weights.log_w) * (betas[1] - betas[0])
+    rest = [node(beta) * width for beta, width in zip(betas[1:-1], np.diff(betas)[1:], strict=True)]
+    return jnp.sum(jnp.stack([first, *rest]))
+
+
+def thermodynamic_limit(weights: WeightLaw, betas: tuple[float, ...]) -> jax.Array:
+    """Returns Σ_i Δβ_i E_β_i log w, what `thermodynamic` tends to for K → ∞."""
+    nodes = [jnp.sum(jax.nn.softmax(beta * weights.log_w + weights.log_prob) * weights.log_w) for beta in betas[:-1]]
+    return jnp.sum(jnp.stack(nodes) * jnp.diff(jnp.asarray(betas)))
+
+
+def _self_normalized(weights: WeightLaw, measure: jax.Array, num_samples: ArrayLike) -> jax.Array:
+    """Returns E Σ_k w̃_k f_k = K ∫ E[f w e^{−tw}] φ(t)^{K−1} dt at t = e^u/K; `measure` is f times the probabilities."""
+    size = jnp.asarray(num_samples, float)
+    log_size = jnp.log(size)
+    u = jnp.linspace(-60.0, log_size + 24, _NUM_POINTS)
 
     def integrand(u: jax.Array) -> jax.Array:
-        t_w = jnp.exp(u - math.log(num_samples) + here.log_w)
-        log_phi = jnp.log1p(jnp.maximum(jnp.sum(jnp.exp(here.log_prob) * jnp.expm1(-t_w)), 1e-16 - 1))
-        return -jnp.sum(jnp.exp(log_prob) * t_w * jnp.exp(-t_w)) * jnp.exp((num_samples - 1) * log_phi)
+        t_w = jnp.exp(u - log_size + weights.log_w)
+        log_phi = jnp.log1p(jnp.maximum(jnp.sum(jnp.exp(weights.log_prob) * jnp.expm1(-t_w)), 1e-16 - 1))
+        return jnp.sum(measure * t_w * jnp.exp(-t_w)) * jnp.exp((size - 1) * log_phi)
 
-    return num_samples * step * jnp.sum(jax.vmap(integrand)(jnp.asarray(u)))
+    return size * jnp.sum(jax.vmap(integrand)(u)) * (log_size + 84) / (_NUM_POINTS - 1)
 
 
 def forward_kl_ascent(params: vi.Params, x: jax.Array) -> vi.guides.Affine:

@@ -35,7 +35,7 @@ value is 4.2 standard errors away. `--quick` (K ≤ 64, where slopes are not yet
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -145,29 +145,33 @@ def exact_cells(posed: Toy, num_samples: tuple[int, ...]) -> dict[tuple[str, int
     with jax.enable_x64(True):
         params, x = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), float), (posed.params, posed.x))
 
-        def renyi(size: int, alpha: float) -> tuple[jax.Array, vi.Params]:
-            def mean(params: vi.Params) -> jax.Array:
-                one = functools.partial(exact_toy.renyi, num_samples=size, alpha=alpha)
-                return jnp.mean(jax.lax.map(lambda x: one(params, x), x))
+        def mean_over_data(one: Callable, params: vi.Params) -> Any:
+            each = jax.lax.map(lambda x: one(params, x), x)
+            return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
 
-            return jax.jit(jax.value_and_grad(mean))(params)
+        def value_and_grad(size: jax.Array, alpha: float) -> tuple[jax.Array, vi.Params]:
+            one = functools.partial(exact_toy.renyi, num_samples=size, alpha=alpha)
+            return jax.value_and_grad(functools.partial(mean_over_data, one))(params)
 
-        def wake(size: int) -> Any:
-            one = functools.partial(exact_toy.wake_phi, num_samples=size)
-            each = jax.jit(lambda params, x: jax.lax.map(lambda x: one(params, x), x))(params, x)
-            return jax.tree.map(lambda leaf: leaf.mean(axis=0), each)
+        def at_every(measure: Callable, sizes: list[int]) -> dict[int, Any]:
+            stacked = jax.jit(lambda sizes: jax.lax.map(measure, sizes))(jnp.asarray(sizes))
+            return {size: jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i, size in enumerate(sizes)}
 
-        elbo = renyi(1, 1.0)
         # The gradient for groups of K/M draws is that of IWAE at K/M.
         sizes = sorted({s for k in num_samples for s in (k, k // GROUPS, GROUP_SIZE) if s})
-        iwae = {size: renyi(size, 0.0) for size in sizes}
+        iwae = at_every(lambda size: value_and_grad(size, 0.0), sizes)
+        elbo = at_every(lambda size: value_and_grad(size, 1.0), [1])[1]
+        wake = at_every(
+            lambda size: mean_over_data(functools.partial(exact_toy.wake_phi, num_samples=size), params),
+            list(num_samples),
+        )
         found = {}
         for size in num_samples:
             value, gradient = iwae[size]
             for name in ("iwae/pathwise", "iwae/vimco", "iwae/doubly_reparameterized", "iwae/ovis"):
                 found[name, size] = Reference(value, gradient)
             for name in ("forward_kl/wake_phi", "forward_kl/wake_phi_doubly_reparameterized"):
-                found[name, size] = Reference(value, vi.Params(gradient.theta, wake(size)))
+                found[name, size] = Reference(value, vi.Params(gradient.theta, wake[size]))
             found["elbo/pathwise", size] = Reference(*elbo)
             both = jax.tree.map(lambda a, b: BETA * a + (1 - BETA) * b, elbo, (value, gradient))
             found["ciwae/pathwise", size] = Reference(*both)
@@ -268,7 +272,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     columns |= {"theory": found["theory"].map("{:+.1f}".format)}
     for column, title in (("slope", "exact signal"), ("slope_measured", "measured")):
         columns |= {title + end: found[column + end] for end in ("", "_low", "_high")}
-    z = rows.groupby(["objective", "block"])["largest_z"].max().to_dict()
+    z = dict(pd.Series(rows.groupby(["objective", "block"])["largest_z"].max()).items())
     columns["out"] = found["left_out"].astype(int)
     columns["z"] = [f"{z[pair]:.1f}" for pair in zip(found["objective"], found["block"], strict=True)]
     return pd.DataFrame(columns)

@@ -61,7 +61,7 @@ def test_the_law_of_a_weight_has_the_published_bounds_at_the_optimum_and_the_clo
         found = vi.models.expected_renyi(at_optimum, jnp.array([1, 16, 1024]), alpha=0.0)
         np.testing.assert_allclose(found, [-0.456513, -0.028448, -0.000443], atol=6e-7)
         params, x = offset(dim=3)
-        elbo = vi.models.linear_gaussian_elbo(params.theta, *params.phi, x)
+        elbo = vi.models.linear_gaussian_elbo(params.theta, params.phi.A, params.phi.b, x)
         np.testing.assert_allclose(exact_toy.renyi(params, x, num_samples=1, alpha=1.0), elbo, rtol=1e-9)
         found = exact_toy.law(3, exact_toy.squared_offset(params, x))
         mean_q, mean_p, eye = params.phi.A @ x + params.phi.b, (params.theta + x) / 2, jnp.eye(3)
