@@ -15,14 +15,14 @@ they do not, and it falls, from a higher level than the pathwise one.
 
     python -m experiments.sample_sweep
 
-Seed 0, float32, two shared CPU cores, 4 min 30 s, at the trained parameters (± half of a 95 % interval):
+Seed 0, float32, two shared cores of a busy machine, 3 min 20 s, at the trained parameters (± half of a 95 % interval):
 
     K = 1     ELBO = IWAE_1 is 0.369 ± 0.045 nats below log p(x); SNR of φ̄ 0.136 ± 0.018 pathwise, 0.369 ± 0.024 STL
     K = 16    IWAE is 0.041 ± 0.016 below; SNR of φ̄ under it 0.083 ± 0.030 pathwise, 0.396 ± 0.067 DReG
     K = 1024  IWAE is 0.003 ± 0.006 below; SNR of φ̄ under it 0.05 ± 0.05 pathwise (not resolved), 0.191 ± 0.031 DReG;
               under the ELBO 4.5 pathwise, 11.5 STL; under forward KL 1.6 wake-φ, 3.8 doubly reparameterized
 
-`--quick` (fewer steps, replicates and values of K, no timings) takes under a minute.
+`--quick` (fewer steps, replicates and values of K, no timings) takes about a minute.
 """
 
 import dataclasses
