@@ -144,7 +144,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the ratios of all gradients at K = 16, or the largest below, at the first, a middle and the last stop."""
     steps, sizes = sorted({int(step) for step in rows["step"]}), sorted({int(size) for size in rows["K"]})
     shown = [steps[0], steps[len(steps) // 2], steps[-1]]
-    here = rows.query(f"step in @shown and K == {max(size for size in sizes if size <= 16)}")
+    here = rows.query(f"step in {shown} and K == {max(size for size in sizes if size <= 16)}")
     names = [LABELS[name, block] for name, block in zip(here["objective"], here["block"], strict=True)]
     columns: dict[str, Any] = {"step": here["step"], "K": here["K"], "gradient": names}
     columns |= {f"SNR{end}": here[f"snr{end}"] for end in ("", "_low", "_high")}
