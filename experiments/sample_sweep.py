@@ -15,36 +15,32 @@ they do not, and it falls, from a higher level than the pathwise one.
 
     python -m experiments.sample_sweep
 
-Seed 0, float32, two shared CPU cores, 4 min 30 s, at the trained parameters (± half of a 95 % interval):
+Seed 0, float32, two shared cores of a busy machine, 3 min 20 s, at the trained parameters (± half of a 95 % interval):
 
     K = 1     ELBO = IWAE_1 is 0.369 ± 0.045 nats below log p(x); SNR of φ̄ 0.136 ± 0.018 pathwise, 0.369 ± 0.024 STL
     K = 16    IWAE is 0.041 ± 0.016 below; SNR of φ̄ under it 0.083 ± 0.030 pathwise, 0.396 ± 0.067 DReG
     K = 1024  IWAE is 0.003 ± 0.006 below; SNR of φ̄ under it 0.05 ± 0.05 pathwise (not resolved), 0.191 ± 0.031 DReG;
               under the ELBO 4.5 pathwise, 11.5 STL; under forward KL 1.6 wake-φ, 3.8 doubly reparameterized
 
-`--quick` (fewer steps, replicates and values of K, no timings) takes under a minute.
+`--quick` (fewer steps, replicates and values of K, no timings) takes about a minute.
 """
 
-import concurrent.futures
 import dataclasses
+import itertools
 import math
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 import pandas as pd
-from jax.flatten_util import ravel_pytree
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import vi_jax as vi
-from experiments import cli, intervals, progress, style
+from experiments import cli, intervals, progress, style, ticks
 from vi_jax.data.digits import binarize, digits_split
-from vi_jax.measurement import moments, snr
 from vi_jax.training import init_state
 
 OBJECTIVES = {
@@ -59,8 +55,6 @@ OBJECTIVES = {
         vi.estimators.wake_phi_doubly_reparameterized,
     ),
 }
-NEEDS_TWO = {"iwae/vimco"}
-# Identically zero in φ at K = 1: no signal, no noise, and nothing to draw on a logarithmic axis.
 LATENT_DIM = 10
 HIDDEN = (100, 100)
 
@@ -96,7 +90,7 @@ QUICK = Config(num_steps=1000, num_samples=(1, 32), num_replicates=60, num_refer
 
 
 def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]:
-    """Trains, then yields the rows of one K at a time, for both parameter points."""
+    """Trains, times, then yields the rows of one parameter point at a time."""
     keys = dict(
         zip(("train", "perturb", "reference", "sweep"), jax.random.split(jax.random.key(config.seed), 4), strict=True)
     )
@@ -105,30 +99,25 @@ def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]
     points = {"trained": train(keys["train"], config, model, guide, split.train, track)}
     points["perturbed"] = perturbed(keys["perturb"], points["trained"], config.perturbation)
     x = split.test[: config.num_data]
-    evidence = {
-        name: vi.log_evidence(keys["reference"], model, guide, params, x, num_samples=config.num_reference)
-        for name, params in points.items()
-    }
-    # Each timing is a program of its own to compile, so not at every K.
-    ks = sorted(config.num_samples)
-    timed = [ks[-1], ks[0], ks[len(ks) // 2]][: config.num_timed]
-    sweep = track(config.num_samples, "sweep", label=lambda k: f"K = {k}", cost=lambda k: k + 400)
-    for num_samples in sweep:
-        objectives = {name: pair for name, pair in OBJECTIVES.items() if num_samples > 1 or name not in NEEDS_TWO}
-        measure = measurement(config, model, guide, objectives, num_samples)
-        milliseconds = dict.fromkeys(objectives, math.nan)
-        if num_samples in timed:
-            alone = {
-                name: vi.value_and_grad(model, guide, *pair, num_samples=num_samples)
-                for name, pair in objectives.items()
-            }
-            milliseconds = timings(config, alone, keys["sweep"], points["trained"], x)
-        for point, params in points.items():
-            measured = jax.device_get(measure(keys["sweep"], params, x))
-            yield [
-                row(config, point, name, num_samples, measured, evidence[point], milliseconds[name])
-                for name in objectives
-            ]
+    seconds = timings(config, model, guide, keys["sweep"], points["trained"], x, track)
+    for point, params in points.items():
+        evidence = vi.log_evidence(keys["reference"], model, guide, params, x, num_samples=config.num_reference)
+        result = vi.sweep(
+            keys["sweep"],
+            model,
+            guide,
+            params,
+            x,
+            objectives=OBJECTIVES,
+            num_samples=sorted(config.num_samples),
+            num_replicates=config.num_replicates,
+            progress=ticks.reporting(track, f"sweep, {point}"),
+        )
+        yield [
+            row(config, point, result, name, num_samples, evidence, seconds.get((name, num_samples), math.nan))
+            for num_samples, name in itertools.product(result.num_samples, OBJECTIVES)
+            if (name, num_samples) not in result.undefined
+        ]
 
 
 def autoencoder(train_images: jax.Array) -> tuple[vi.Model, vi.Guide]:
@@ -163,92 +152,50 @@ def perturbed(key: jax.Array, params: vi.Params, scale: float) -> vi.Params:
     return jax.tree.unflatten(structure, noisy)
 
 
-def measurement(
+def timings(
     config: Config,
     model: vi.Model,
     guide: vi.Guide,
-    objectives: dict[str, tuple[vi.BoundFn, vi.Estimator]],
-    num_samples: int,
-) -> Callable:
-    """Returns (key, params, x) -> estimates per objective, all objectives on the same draws."""
-    together = vi.shared_gradients(model, guide, objectives, num_samples=num_samples)
-
-    @jax.jit
-    def grouped_moments(key: jax.Array, params: vi.Params, x: jax.Array) -> moments.Moments:
-        def replicate(key: jax.Array) -> dict[str, Any]:
-            log_w, gradients = together(key, params, x)
-            weights = jax.nn.softmax(log_w, axis=0)
-            return {
-                "bound": {name: jnp.mean(bound(log_w)) for name, (bound, _) in objectives.items()},
-                "ess": jnp.mean(1 / jnp.sum(weights**2, axis=0)),
-                # As one vector each: the program compiles in a third of the time, and no statistic is changed.
-                "gradient": {
-                    name: vi.Params(ravel_pytree(gradient.theta)[0], ravel_pytree(gradient.phi)[0])
-                    for name, gradient in gradients.items()
-                },
-            }
-
-        # About 16,000 draws at a time keep two cores busy and a few tens of megabytes in use.
-        chunk_size = max(1, 16_384 // (num_samples * config.num_data))
-        return moments.replicate_moments(key, replicate, num_replicates=config.num_replicates, chunk_size=chunk_size)
-
-    def measure(key: jax.Array, params: vi.Params, x: jax.Array) -> dict[str, dict[str, Any]]:
-        grouped = grouped_moments(key, params, x)
-        ess = moments.select(grouped, lambda draw: draw["ess"])
-        return {
-            name: statistics_of(
-                moments.select(grouped, lambda draw, name=name: draw["bound"][name]),
-                ess,
-                moments.select(grouped, lambda draw, name=name: draw["gradient"][name]),
-            )
-            for name in objectives
-        }
-
-    return measure
-
-
-@jax.jit
-def statistics_of(bound: moments.Moments, ess: moments.Moments, gradient: moments.Moments) -> dict[str, Any]:
-    """Returns the estimates of one objective, each with its interval."""
-    return {
-        "bound": snr.mean_value(bound),
-        "ess": snr.mean_value(ess),
-        "variance": snr.gradient_variance(gradient),
-        "snr": snr.gradient_snr(gradient),
-    }
-
-
-def timings(
-    config: Config, objectives: dict[str, vi.Objective], key: jax.Array, params: vi.Params, x: jax.Array
-) -> dict[str, float]:
-    """Returns the median milliseconds of one finished gradient, objectives taking turns."""
-    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        # Compiles two at a time; nothing is timed yet.
-        list(pool.map(lambda objective: jax.block_until_ready(objective(key, params, x)), objectives.values()))
-    seconds: dict[str, list[float]] = {name: [] for name in objectives}
-    for _ in range(config.num_timings):
-        for name, objective in objectives.items():
-            start = time.perf_counter()
-            jax.block_until_ready(objective(key, params, x))
-            seconds[name].append(time.perf_counter() - start)
-    return {name: 1000 * statistics.median(times) for name, times in seconds.items()}
+    key: jax.Array,
+    params: vi.Params,
+    x: jax.Array,
+    track: progress.Track,
+) -> dict[tuple[str, int], float]:
+    """Returns the median seconds of one finished gradient, by objective and K, at a few K only: each is a program."""
+    ks = sorted(config.num_samples)
+    timed = sorted(dict.fromkeys((ks[-1], ks[0], ks[len(ks) // 2])[: config.num_timed]))
+    if not timed:
+        return {}
+    costs = vi.measurement.cell_costs(
+        key,
+        model,
+        guide,
+        params,
+        x,
+        objectives=OBJECTIVES,
+        num_samples=timed,
+        num_timings=config.num_timings,
+        progress=ticks.reporting(track, "timing"),
+    )
+    return dict(zip(itertools.product(OBJECTIVES, timed), costs.seconds.ravel().tolist(), strict=True))
 
 
 def row(
     config: Config,
     point: str,
+    result: vi.SweepResult,
     name: str,
     num_samples: int,
-    measured: dict[str, Any],
     evidence: vi.Evidence,
-    milliseconds: float,
+    seconds: float,
 ) -> dict[str, Any]:
     """Returns one row: everything measured of one objective at one K and one parameter point."""
-    cell = measured[name]
     objective, estimator = name.split("/")
+    at = result.objectives.index(name), result.num_samples.index(num_samples), 0
+    q, theta, phi = result.quantities, result.blocks.index("theta"), result.blocks.index("phi")
     log_p = float(jnp.mean(evidence.log_evidence))
     log_p_error = float(jnp.sqrt(jnp.sum(evidence.standard_error**2)) / evidence.standard_error.size)
-    bound, low, high = (float(end) for end in cell["bound"])
+    bound, low, high = (float(end[at]) for end in q.value)
     # The two errors are independent: their half-widths add in squares.
     gap_error = ((high - low) ** 2 / 4 + (intervals.QUANTILE * log_p_error) ** 2) ** 0.5
     gap = log_p - bound
@@ -257,15 +204,15 @@ def row(
         "objective": objective,
         "estimator": estimator,
         "num_samples": num_samples,
-        **intervals.columns("bound", cell["bound"]),
+        **intervals.columns("bound", (bound, low, high)),
         **intervals.around("log_evidence", log_p, log_p_error),
         **intervals.columns("gap", (gap, gap - gap_error, gap + gap_error)),
-        **intervals.columns("variance_theta", cell["variance"].theta),
-        **intervals.columns("variance_phi", cell["variance"].phi),
-        **intervals.columns("snr_theta", cell["snr"].theta),
-        **intervals.columns("snr_phi", cell["snr"].phi),
-        **intervals.columns("ess", cell["ess"]),
-        "milliseconds": milliseconds,
+        **intervals.columns("variance_theta", (end[*at, theta] for end in q.variance)),
+        **intervals.columns("variance_phi", (end[*at, phi] for end in q.variance)),
+        **intervals.columns("snr_theta", (end[*at, theta] for end in q.snr)),
+        **intervals.columns("snr_phi", (end[*at, phi] for end in q.snr)),
+        **intervals.columns("ess", (end[at] for end in q.effective_sample_size)),
+        "milliseconds": 1000 * seconds,
         "num_data": config.num_data,
         "num_replicates": config.num_replicates,
     }
