@@ -26,7 +26,8 @@ of the exact ones. Orders from K ≥ 4 (± half of a 95 % interval), and those o
                 1.005 ± 0.012 (1.00), wake-φ 0.998 ± 0.011 (0.99)
 
 The jackknife's θ-gradient has less bias too, but not yet an order: with m = 1 its sign changes near K = 8. The variance
-hardly differs: at K = 8 the jackknives have the standard deviation of IWAE, 0.36 nats, and 1/25 and 1/136 of its bias. `--quick` (K ≤ 8, fewer replicates) takes half a minute.
+hardly differs: at K = 8 the jackknives have the standard deviation of IWAE, 0.36 nats, and 1/25 and 1/136 of its bias.
+`--quick` (K ≤ 8, fewer replicates) takes half a minute.
 """
 
 import dataclasses
