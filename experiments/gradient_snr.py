@@ -29,8 +29,9 @@ interval), all within 0.07 of theory:
     √M  +½   MIWAE in groups of 16: θ 0.499 ± 0.004, φ 0.500 ± 0.001
 
 From the measured signal, weighted by its errors, the same within 1½ half-widths, except that 2000 pathwise gradients of
-IWAE at K = 256 and at 1024 see no φ̄ at all: no slope. Of the mean gradients, 440 coordinates in each of 59 cells, the furthest from its exact
-value is 4.2 standard errors away. `--quick` (K ≤ 64, where slopes are not yet those of theory) takes half a minute.
+IWAE at K = 256 and at 1024 see no φ̄ at all: no slope. Of the mean gradients, 440 coordinates in each of 59
+cells, the furthest from its exact value is 4.2 standard errors away.
+`--quick` (K ≤ 64, where slopes are not yet those of theory) takes half a minute.
 """
 
 import dataclasses
