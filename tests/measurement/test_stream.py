@@ -70,7 +70,7 @@ def test_the_chunks_change_the_order_of_summation_alone():
 def plan_of(num_replicates, num_samples=(1, 4), pairs=PAIRS, num_groups=20):
     at_once, rounds = stream.chunked(None, num_replicates, num_groups, None, num_samples[-1])
     return stream.Plan(
-        densities=(TOY.model.init, TOY.model.log_joint, GUIDE.init, GUIDE.distribution),
+        densities=(TOY.model.init, TOY.model.log_joint, GUIDE.init, GUIDE.distribution, None, None),
         reparameterized=True,
         objectives=tuple(pairs.items()),
         num_samples=num_samples,
