@@ -29,8 +29,8 @@ PUBLIC = {
     "vi_jax.guides": """Affine FullRank MeanField affine bernoulli bernoulli_encoder categorical fixed full_rank
         gaussian_encoder mean_field""",
     "vi_jax.measurement": """Costs Estimate Evidence Moments Quantities Reference SweepResult SweepState WeightSummary
-        by_leaf cell_costs coordinate_snr coordinate_snr_floor gradient_snr gradient_variance log_evidence mean_value over_batch
-        paired_variance_ratio pareto_k per_datum per_draw pool projected pulled replicate_moments select
+        by_leaf cell_costs coordinate_snr coordinate_snr_floor gradient_snr gradient_variance log_evidence mean_value
+        over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled replicate_moments select
         signal_to_noise smoothed_log_weights summarize_weights sweep theta_and_phi total_variance""",
     "vi_jax.data": "binarize digits digits_split",
 }

@@ -71,9 +71,23 @@ def lay_out(
 
 
 def stacked(row: Row, log_w: jax.Array) -> Stacked:
-    """Returns the coefficients of a row on log-weights `[K, B]`."""
-    parts = [coefficients(log_w)[:3] for coefficients in row.coefficients]
-    return Stacked(*(jnp.stack(vectors) for vectors in zip(*parts, strict=True)))
+    """Returns the coefficients of a row on log-weights `[K, B]`.
+
+    Many pools at once are a trailing axis, not a leading one: then reductions over K run along whole vectors.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def of(log_w: jax.Array) -> Stacked:
+        parts = [coefficients(log_w)[:3] for coefficients in row.coefficients]
+        return Stacked(*(jnp.stack(vectors) for vectors in zip(*parts, strict=True)))
+
+    @of.def_vmap
+    def _(axis_size: int, in_batched: list[bool], log_w: jax.Array) -> tuple[Stacked, Stacked]:
+        del axis_size, in_batched
+        c = of(jnp.moveaxis(log_w, 0, -1))
+        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), c), jax.tree.map(lambda _: True, c)
+
+    return of(log_w)
 
 
 def _cell(guide: Guide, bound: BoundFn, estimator: Estimator, size: int) -> tuple[CoefficientFn, bool]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vi_jax.log_weights import batch_draws
+from vi_jax.log_weights import batch_draws, log_weights_of
 from vi_jax.measurement import cells, psis, weights
 from vi_jax.measurement.cut import cut
 from vi_jax.measurement.sums import Drawn, Problem, Sum, Sums
@@ -21,14 +21,12 @@ class Cells(NamedTuple):
       value: `[J, U, O]` nats.
       impossible: `[J, U, O]` share of data whose bound is −∞.
       effective_sample_size: `[J, U, O]`, of the weights, the same for all objectives.
-      pareto_k: `[J, U, O]`, k̂ of the weights, likewise.
     """
 
     gradient: Params
     value: jax.Array
     impossible: jax.Array
     effective_sample_size: jax.Array
-    pareto_k: jax.Array
 
 
 Average = Callable[[Callable[[PyTree, jax.Array], PyTree]], Callable[[PyTree, jax.Array], PyTree]]
@@ -123,7 +121,22 @@ def _read(problem: Problem, row: cells.Row, pool: _Pool, of_theta: Sum, of_phi: 
             value=values.mean(axis=1),
             impossible=jnp.isneginf(values).mean(axis=1, dtype=values.dtype),
             effective_sample_size=jnp.full_like(values[:, 0], weights.effective_sample_size(log_w).mean()),
-            pareto_k=jnp.full_like(values[:, 0], psis.pareto_k(log_w).mean()),
         )
 
     return jax.vmap(one_group)(jax.tree.map(grouped, pool))
+
+
+def tails(
+    model: Model, guide: Guide, num_samples: tuple[int, ...], average: Average
+) -> Callable[[jax.Array, Params, PyTree], dict[int, jax.Array]]:
+    """Makes (key, params, x) -> {K: mean k̂ of the first K weights of a pool}, each `[1, U]`."""
+
+    def one(key: jax.Array, params: Params, x: PyTree) -> dict[int, jax.Array]:
+        def measure(x: PyTree, keys: jax.Array) -> dict[int, jax.Array]:
+            draws = batch_draws(key, x, jnp.arange(num_samples[-1]))._replace(keys=keys)
+            log_w = log_weights_of(model, guide, params, draws)
+            return {size: psis.pareto_k(log_w[:size]).mean(keepdims=True) for size in num_samples}
+
+        return average(measure)(x, batch_draws(key, x, jnp.arange(1)).keys)
+
+    return one

@@ -63,7 +63,12 @@ class SweepResult(NamedTuple):
 
 
 def assemble(
-    plan, rows: tuple[Row, ...], undefined: Mapping[tuple[str, int], str], grouped: dict[int, Moments], truth: Any
+    plan,
+    rows: tuple[Row, ...],
+    undefined: Mapping[tuple[str, int], str],
+    grouped: dict[int, Moments],
+    truth: Any,
+    tails: dict[int, Estimate],
 ) -> SweepResult:
     """Puts the grouped moments of all rows on the grid and summarizes each cell."""
     names = tuple(name for name, _ in plan.objectives)
@@ -90,7 +95,7 @@ def assemble(
         objectives=names,
         num_samples=plan.num_samples,
         blocks=tuple(plan.blocks(reference.gradient)),
-        quantities=quantities,
+        quantities=quantities._replace(pareto_k=_everywhere(tails, quantities.value.value)),
         mean=mean,
         variance=spread,
         undefined=undefined,
@@ -99,6 +104,12 @@ def assemble(
         grouped=grouped,
         block_function=plan.blocks,
     )
+
+
+def _everywhere(tails: dict[int, Estimate], like: np.ndarray) -> Estimate:
+    """k̂ by K and unit, for every objective; NaN where a cell is undefined."""
+    by_size = jax.tree.map(lambda *leaves: np.stack(leaves), *tails.values())
+    return jax.tree.map(lambda leaf: np.where(np.isnan(like), np.nan, leaf[None]), by_size)
 
 
 def _place(places: np.ndarray, leaf: jax.Array, *, axis: int) -> jax.Array:

@@ -13,13 +13,14 @@ from jax.sharding import Mesh, PartitionSpec
 
 from vi_jax import checks
 from vi_jax.measurement import cells, moments
+from vi_jax.measurement.jackknife import Estimate, student_t_quantile
 from vi_jax.measurement.moments import Moments, Running
-from vi_jax.measurement.one_pool import Average, Cells, replicate
+from vi_jax.measurement.one_pool import Average, Cells, replicate, tails
 from vi_jax.measurement.summary import Blocks, Measured, Reference, along_truth
 from vi_jax.types import BoundFn, Estimator, Guide, Model, Params, PyTree
 
 # Draws per datum and replicate that are evaluated together unless the caller says otherwise, and replicates at most.
-_DRAWS_AT_ONCE, _REPLICATES_AT_ONCE = 16_384, 1024
+_DRAWS_AT_ONCE, _REPLICATES_AT_ONCE = 24_576, 1024
 
 Truth = dict[int, Reference] | None
 """{K: references}, leaves `[U, O, ...]`."""
@@ -159,6 +160,19 @@ def _add(running: Running, draws: Measured, counted: jax.Array) -> Running:
         return leaf.reshape(rounds * per_pool, num_groups, *leaf.shape[3:])
 
     return moments.add(running, jax.tree.map(by_group, draws), jnp.repeat(counted, per_pool, axis=0))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def pareto_k(plan: Plan, key: jax.Array, params: Params, x: PyTree, num_pools: int) -> dict[int, Estimate]:
+    """Returns {K: mean k̂ over the first pools of a sweep}, each `[U]`: so smooth a number needs no more of them."""
+    one = tails(plan.model(), plan.guide(), plan.num_samples, plan.average)
+    each = jax.lax.map(lambda r: one(jax.random.fold_in(key, r), params, x), jnp.arange(num_pools))
+
+    def estimate(k: jax.Array) -> Estimate:
+        reach = student_t_quantile(0.975, num_pools - 1) * jnp.std(k, axis=0, ddof=1) / math.sqrt(num_pools)
+        return Estimate(k.mean(axis=0), k.mean(axis=0) - reach, k.mean(axis=0) + reach)
+
+    return {size: estimate(k[:, 0]) for size, k in each.items()}
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

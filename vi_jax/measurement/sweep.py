@@ -21,6 +21,7 @@ ReferenceFn = Callable[[str, int], Reference | None]
 
 # How often a sweep stops to report and to be saved unless the caller says otherwise.
 _STOPS = 20
+_POOLS_FOR_THE_TAIL = 100
 
 
 def sweep(
@@ -81,7 +82,7 @@ def sweep(
       phi: the same in φ, where the numbers are those of the arrays that q reads, not those of φ.
       groups_per_pool: of how many disjoint groups of K draws of a pool each K makes replicates, where the pool has as
         many. 1 reads the first K draws alone.
-      chunk_size: replicates evaluated at once. None takes about 16,000 draws' worth.
+      chunk_size: replicates evaluated at once. None takes about 24,000 draws' worth.
       num_groups: G ≤ R, groups of replicates for the jackknife.
       mesh: devices over which the replicates are dealt. The same moments, in another order of summation.
       num_stops: how often, at most, the sweep reports and can be saved.
@@ -130,7 +131,8 @@ def sweep(
         if save is not None:
             save(state)
     grouped = {size: stream.merged(running) for size, running in state.running.items()}
-    return assemble(plan, rows, undefined, grouped, truth)
+    tails = stream.pareto_k(plan, key, params, x, min(num_replicates, _POOLS_FOR_THE_TAIL))
+    return assemble(plan, rows, undefined, grouped, truth, tails)
 
 
 def _sums(guide: Guide, params: Params, x: PyTree, key: jax.Array, theta: Sums | None, phi: Sums | None) -> Params:
@@ -171,9 +173,11 @@ def _filled(plan: Plan, given: Reference | None, params: Params, units: int) -> 
         full = jax.tree.map(lambda leaf, like: jnp.broadcast_to(leaf, (units, *jnp.shape(like))), gradient, params)
         return Params(*(jax.vmap(sums.measure)(part) for sums, part in zip(plan.sums, full, strict=True)))
 
-    return Reference(
+    filled = Reference(
         jnp.broadcast_to(value, (units,)),
         measured(gradient),
         jnp.broadcast_to(0.0 if value_error is None else value_error, (units,)),
         measured(zero if gradient_error is None else gradient_error),
     )
+    # Of one type, whatever was given: a number that is weakly typed would compile the sweep again.
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.result_type(float)), filled)
