@@ -45,16 +45,17 @@ def reference_gradients(
     bounds: Mapping[str, BoundFn],
     num_samples: Sequence[int],
     num_replicates: int,
+    groups_per_pool: int = 4,
     progress: Callable[[int, int], None] | None = None,
     save: Callable[[SweepState], None] | None = None,
     resume: SweepState | None = None,
 ) -> ReferenceFn:
     """Measures the value and gradient of E[L_K] of some bounds at some K, as references for a sweep with another key.
 
-    Each is the mean of the least noisy of two unbiased estimators, chosen for θ and for φ apart, over all disjoint
-    groups of K draws of every pool: num_replicates × ⌊K_max / K⌋ replicates. The two are pathwise and doubly
+    Each is the mean of the least noisy of two unbiased estimators, chosen for θ and for φ apart: pathwise and doubly
     reparameterized, or VIMCO and leave-one-out for a guide whose draws have no derivative (at K = 1 there is only the
-    score function). Standard errors come with it, coordinate by coordinate.
+    score function). A bound that is linear in log w, which is the ELBO, has one expectation at every K, and is measured
+    at the largest. Standard errors come with the means, coordinate by coordinate.
 
     Args:
       key: a typed key, consumed. With the key of the sweep that is judged, the draws would judge themselves.
@@ -65,6 +66,7 @@ def reference_gradients(
       bounds: by name.
       num_samples: values of K, increasing.
       num_replicates: R pools of K_max draws.
+      groups_per_pool: as of `sweep`: small K, whose gradients are noisier, get up to so many replicates of a pool.
       progress: `(done, total)` replicates.
       save: as of `sweep`.
       resume: as of `sweep`.
@@ -89,13 +91,14 @@ def reference_gradients(
         },
         num_samples=num_samples,
         num_replicates=num_replicates,
-        groups_per_pool=max(num_samples),
+        groups_per_pool=groups_per_pool,
         progress=progress,
         save=save,
         resume=resume,
     )
 
     def reference(name: str, size: int) -> Reference | None:
+        size = max(result.num_samples) if _is_linear(bounds[name]) else size
         defined = [f"{name}/{rule}" for rule in by_bound[name] if (f"{name}/{rule}", size) not in result.undefined]
         return _best(result, defined, size) if defined else None
 
