@@ -134,10 +134,10 @@ NUM_REPETITIONS, NUM_REPLICATES, NUM_SAMPLES = 500, 400, 2
 def covered():
     """Summaries of 500 small sweeps of the pathwise ELBO gradient, which is Gaussian, and what is true of it."""
     plan = plan_of(NUM_REPLICATES, num_samples=(NUM_SAMPLES,), pairs={"pathwise": PAIRS["pathwise"]})
-    exact = lambda params: vi.models.linear_gaussian_elbo(params.theta, *params.phi, X[0])  # noqa: E731
+    exact = lambda params: vi.models.linear_gaussian_elbo(params.theta, params.phi.A, params.phi.b, X[0])  # noqa: E731
     value, gradient = jax.value_and_grad(exact)(PARAMS)
     none = jax.tree.map(jnp.zeros_like, gradient)
-    truth = jax.tree.map(lambda leaf: leaf[None, None], Reference(value, gradient, jnp.zeros(()), none))
+    truth = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None, None], Reference(value, gradient, jnp.zeros(()), none))
     start = stream.start(plan, KEY, PARAMS, X, {NUM_SAMPLES: truth}, NUM_REPLICATES)
 
     @jax.jit

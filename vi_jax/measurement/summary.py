@@ -229,14 +229,31 @@ def _largest_z(gradient: Moments, truth: PyTree, error: PyTree) -> jax.Array:
 
 
 def _without(moments: Moments) -> Moments:
-    """Returns the moments with each group left out, leaves `[G, ...]`, from those of all groups."""
-    rest = jnp.where(jnp.eye(moments.count.size, dtype=bool), 0.0, moments.count)
-    others = lambda weights: pool(Moments(weights, moments.mean, jax.tree.map(_masked(weights), moments.m2)))  # noqa: E731
-    return jax.vmap(others)(rest)
+    """Returns the moments with each group left out, leaves `[G, ...]`, from those of all groups.
+
+    As in `snr.summarize_block`, a group is taken out by summing over the others, so that nothing large cancels.
+    """
+    whole, count = pool(moments), moments.count
+    rest, others = count.sum() - count, 1.0 - jnp.eye(count.size)
+
+    def mean(whole: jax.Array, group: jax.Array) -> jax.Array:
+        return whole - _along(count / rest, group) * (group - whole)
+
+    def m2(whole: jax.Array, group: jax.Array, within: jax.Array) -> jax.Array:
+        between = _along(count, group) * (group - whole) ** 2
+        scatter = (within + between).reshape(count.size, -1)
+        kept = jnp.matmul(others, scatter, precision="highest").reshape(group.shape)
+        return kept - between * _along(count / rest, group)
+
+    return Moments(
+        rest,
+        jax.tree.map(mean, whole.mean, moments.mean),
+        jax.tree.map(m2, whole.mean, moments.mean, moments.m2),
+    )
 
 
-def _masked(weights: jax.Array) -> Callable[[jax.Array], jax.Array]:
-    return lambda leaf: jnp.where((weights > 0).reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, 0.0)
+def _along(count: jax.Array, leaf: jax.Array) -> jax.Array:
+    return count.reshape(count.shape + (1,) * (leaf.ndim - 1))
 
 
 def _jackknifed(statistic: Callable[[Moments], jax.Array], moments: Moments) -> tuple[jax.Array, jax.Array]:
