@@ -1,8 +1,8 @@
 """How far a sweep has come, in a file: written whole or not at all, and read only if it is what was written.
 
-    line 1   SHA-256 of everything after it
-    line 2   what the sweep depends on, as JSON
-    rest     the arrays, as NumPy's .npz
+line 1   SHA-256 of everything after it
+line 2   what the sweep depends on, as JSON
+rest     the arrays, as NumPy's .npz
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import provenance, store
@@ -87,5 +88,6 @@ def read(path: Path, params: Params, about: Mapping[str, Any]) -> Found:
 
 def like(params: Params, num_samples: list[int]) -> SweepState:
     """Returns a state with the structure of that of a sweep whose gradients are measured whole."""
-    one = Measured(params, *(0,) * (len(Measured._fields) - 1))
-    return SweepState(0, 0, {size: Running(one, Moments(0, one, one)) for size in num_samples})
+    none = jnp.zeros(())
+    one = Measured(params, *(none,) * (len(Measured._fields) - 1))
+    return SweepState(none, none, {size: Running(one, Moments(none, one, one)) for size in num_samples})

@@ -43,7 +43,7 @@ WIDTH = 80
 
 
 def named(find: Callable[[str], Any], metavar: str) -> Any:
-    """Returns how the command line reads a name: as it is, if `find` knows it, and else with one line that lists all."""
+    """Returns how the command line reads a name: as it is if `find` knows it, and else one line lists all."""
 
     def read(words: list[str]) -> str:
         try:
@@ -89,9 +89,10 @@ class Config:
 
     seed: int = 0
     model: ModelName = "digits-vae"
-    bounds: Annotated[
-        tuple[BoundName, ...], tyro.conf.arg(help=f"Bounds, of {spelling.names(spelling.BOUNDS)}.")
-    ] = ("elbo", "iwae")
+    bounds: Annotated[tuple[BoundName, ...], tyro.conf.arg(help=f"Bounds, of {spelling.names(spelling.BOUNDS)}.")] = (
+        "elbo",
+        "iwae",
+    )
     estimators: Annotated[
         tuple[EstimatorName, ...], tyro.conf.arg(help=f"Estimators, of {spelling.names(spelling.ESTIMATORS)}.")
     ] = ("pathwise", "sticking_the_landing", "doubly_reparameterized")
@@ -267,7 +268,7 @@ def source(config: Config, pair: tuple[str, str], size: int, block: str) -> str:
 
 def defined(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows of cells that are defined."""
-    return rows[rows["undefined"].isna() | rows["undefined"].eq("")]
+    return rows.query("undefined.isna() or undefined == ''")
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -276,19 +277,20 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     A bias that is not resolved from zero reads 0.
     """
     rows = defined(rows)
-    theta, phi = (rows[rows["block"].eq(block)].reset_index(drop=True) for block in ("theta", "phi"))
+    theta, phi = (rows.query(f"block == '{block}'").reset_index(drop=True) for block in ("theta", "phi"))
     names = [f"{b} {spelling.short(e)}" for b, e in zip(theta["bound"], theta["estimator"], strict=True)]
     # Its interval is on file: six columns do not fit eighty characters with three intervals among them.
     columns: dict[str, Any] = {"objective": names, "K": theta["num_samples"], "L": theta["value"]}
     for title, frame, column in (("SNR θ", theta, "snr"), ("SNR φ", phi, "snr")):
         columns |= {title + end: frame[column + end] for end in ("", "_low", "_high")}
-    bias = (phi["bias_norm"] / phi["truth_norm"]).where(~phi["bias_norm_low"].eq(0), 0.0)
+    norm, low, true = (phi[column].to_numpy(float) for column in ("bias_norm", "bias_norm_low", "truth_norm"))
+    bias = np.where(low == 0, 0.0, norm / true)
     return pd.DataFrame(columns | {"bias": [float(f"{share:.2g}") for share in bias]})
 
 
 def missing(rows: pd.DataFrame) -> list[str]:
     """Returns a paragraph per reason for which pairs are not defined, with the pairs and their K."""
-    out = rows[~rows.index.isin(defined(rows).index)].drop_duplicates(["bound", "estimator", "num_samples"])
+    out = rows.drop(index=defined(rows).index).drop_duplicates(["bound", "estimator", "num_samples"])
     paragraphs = []
     for reason, cells in out.groupby("undefined", sort=False):
         pairs = dict.fromkeys(f"{b}/{e}" for b, e in zip(cells["bound"], cells["estimator"], strict=True))
@@ -313,13 +315,13 @@ def figure(rows: pd.DataFrame) -> Figure:
     rows = defined(rows)
     panels = style.panels(2, 3)
     for axes, (block, column, title) in zip(panels.axes.flat, PANELS, strict=True):
-        lines(axes, rows[rows["block"].eq(block)], column)
+        lines(axes, rows.query(f"block == '{block}'"), column)
         style.log2_axis(axes, rows["num_samples"])
         axes.set_title(title)
     for axes in panels.axes[-1]:
         axes.set_xlabel("samples K")
     # Filled column by column: a column for each bound.
-    style.legend(panels.figure, columns=rows["bound"].nunique())
+    style.legend(panels.figure, columns=len(set(rows["bound"])))
     return panels.figure
 
 
@@ -329,8 +331,9 @@ def lines(axes: Axes, rows: pd.DataFrame, column: str) -> None:
     colours = dict(zip(dict.fromkeys(rows["estimator"]), itertools.cycle((*style.PALETTE, style.GREY)), strict=False))
     markers = dict(zip(colours, itertools.cycle(style.MARKERS), strict=False))
     dashes = dict(zip(dict.fromkeys(rows["bound"]), itertools.cycle(style.DASHES), strict=False))
-    for (bound, estimator), here in rows.groupby(["bound", "estimator"], sort=False):
-        shown = here[here[f"{column}_low"] > 0] if positive else here
+    for bound, estimator in dict.fromkeys(zip(rows["bound"], rows["estimator"], strict=True)):
+        here = rows.query(f"bound == '{bound}' and estimator == '{estimator}'")
+        shown = here.query(f"{column}_low > 0") if positive else here
         seen |= not shown.empty
         label = f"{bound}, {estimator}"
         look = style.Series(label, colours[estimator], markers[estimator], dashes[bound])

@@ -1,4 +1,4 @@
-"""What a gradient of the zoo is to be: exactly, where a sum or a closed form says so, and measured on its own draws elsewhere.
+"""What a gradient of the zoo is to be: by a sum or a closed form, and elsewhere measured on draws of its own.
 
     θ̄ follows ∇E[L_K] in every row; φ̄ does too, but for wake-φ, which follows −∇KL(p(z | x) ‖ q), `piwae:M`, which
     follows that of `miwae:M`, and `minimized:…`, which descends
@@ -77,7 +77,8 @@ def known(model: str, name: str, num_samples: int, measured: Measured) -> Truth:
         return Truth(*found, jnp.zeros(()), zeros)
     estimate = None if name == FORWARD_KL else measured(name, num_samples)
     if estimate is not None:
-        return Truth(*estimate)
+        value, gradient, value_error, gradient_error = estimate
+        return Truth(value, gradient, value_error, gradient if gradient_error is None else gradient_error)
     nothing = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), params)
     return Truth(jnp.nan, nothing, jnp.nan, nothing)
 

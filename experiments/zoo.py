@@ -11,7 +11,7 @@ signal-to-noise ratio with it.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ import vi_jax as vi
 from experiments import spelling, tables
 from vi_jax.data import binarize, digits, digits_split
 from vi_jax.models import EYE_COLOURS, THREE_STATES, ExactModel, FactorAnalysis, MixtureParams
+
+T = TypeVar("T")
 
 SCALE = 0.01
 """Standard deviation of what is added to optimal parameters."""
@@ -71,7 +73,7 @@ def problem(name: str) -> Problem:
     return entry.make(jax.random.fold_in(jax.random.key(0), list(ZOO).index(name)))
 
 
-def perturbed(key: jax.Array, params: vi.Params, scale: float = SCALE) -> vi.Params:
+def perturbed(key: jax.Array, params: T, scale: float = SCALE) -> T:
     """Adds N(0, scale²) noise to every parameter."""
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves)) if leaves else []
@@ -91,7 +93,10 @@ def three_states(key: jax.Array) -> Problem:
     """One datum and three values of z: every K-tuple of draws can be listed."""
     exact = vi.models.table(THREE_STATES)
     return posed(
-        exact, vi.guides.categorical(3), vi.Params(exact.model.init(key), jnp.array([0.1, -0.4, 0.3])), jnp.zeros(1, int)
+        exact,
+        vi.guides.categorical(3),
+        vi.Params(exact.model.init(key), jnp.array([0.1, -0.4, 0.3])),
+        jnp.zeros(1, int),
     )
 
 
@@ -148,7 +153,8 @@ def toy(key: jax.Array) -> Problem:
     theta_key, data_key, noise_key = jax.random.split(key, 3)
     exact = vi.models.linear_gaussian(20)
     theta = exact.model.init(theta_key)
-    x = jax.vmap(lambda key: exact.model.sample(key, theta)[0])(jax.random.split(data_key, 16))
+    # p(x) = N(μ, 2 I).
+    x = theta + 2**0.5 * jax.random.normal(data_key, (16, 20))
     mu, A, b = vi.models.linear_gaussian_optimum(x)
     params = vi.Params(mu, vi.guides.Affine(A, b))
     return posed(exact, vi.guides.affine(20, 20, variance=2 / 3), perturbed(noise_key, params), x)
@@ -212,8 +218,12 @@ def varying_pixels() -> jax.Array:
 
 
 def density(exact: ExactModel, guide: vi.Guide, phi: Any) -> Callable[[jax.Array], Problem]:
-    """Returns how to pose a target: θ = (), one datum that is ignored."""
-    return lambda key: posed(exact, guide, perturbed(key, vi.Params((), phi)), jnp.zeros((1, 1)))
+    """Returns how to pose a target: no θ, and one datum that is ignored."""
+    # As an array of no numbers, which every sum over leaves can take.
+    none = jnp.zeros(0)
+    model = vi.Model(lambda key: none, lambda theta, x, z: exact.model.log_joint((), x, z))
+    answers = ExactModel(model, lambda theta, x: exact.log_evidence((), x), lambda theta, x: exact.posterior((), x))
+    return lambda key: posed(answers, guide, perturbed(key, vi.Params(none, phi)), jnp.zeros((1, 1)))
 
 
 def mean_field(mean: list[float], variance: list[float]) -> vi.guides.MeanField:
@@ -223,13 +233,13 @@ def mean_field(mean: list[float], variance: list[float]) -> vi.guides.MeanField:
 
 def correlated(key: jax.Array) -> Problem:
     """Correlation 0.9; the mean-field optimum of reverse KL has variances 1 − 0.9²."""
-    exact = vi.models.gaussian_target([0.0, 0.0], [[1.0, 0.9], [0.9, 1.0]])
+    exact = vi.models.gaussian_target(np.zeros(2), np.array([[1.0, 0.9], [0.9, 1.0]]))
     return density(exact, vi.guides.mean_field(2), mean_field([0.0, 0.0], [0.19, 0.19]))(key)
 
 
 def two_modes(key: jax.Array) -> Problem:
     """Half N(−2, 1), half N(2, 1); the Gaussian nearest in reverse KL is N(0, 4.19)."""
-    exact = vi.models.gaussian_mixture([0.5, 0.5], [[-2.0], [2.0]], [[[1.0]], [[1.0]]])
+    exact = vi.models.gaussian_mixture(np.full(2, 0.5), np.array([[-2.0], [2.0]]), np.ones((2, 1, 1)))
     return density(exact, vi.guides.mean_field(1), mean_field([0.0], [4.1902]))(key)
 
 

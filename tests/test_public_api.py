@@ -11,7 +11,7 @@ import vi_jax as vi
 PUBLIC = {
     "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params SweepResult
         TrainState bounds data estimators exact fit guides log_evidence log_weights loss measurement models objectives
-        shared_gradients summarize_weights sweep value_and_grad""",
+        recommend shared_gradients summarize_weights sweep value_and_grad""",
     "vi_jax.bounds": """ciwae closed_form cubo elbo eubo gradient iwae jackknife miwae power_mean renyi thermodynamic
         thermodynamic_upper""",
     "vi_jax.estimators": """doubly_reparameterized estimator leave_one_out minimized pathwise piwae reparameterize_score
@@ -28,10 +28,11 @@ PUBLIC = {
         sigmoid_belief_net student_t_target table target""",
     "vi_jax.guides": """Affine FullRank MeanField affine bernoulli bernoulli_encoder categorical fixed full_rank
         gaussian_encoder mean_field""",
-    "vi_jax.measurement": """Costs Estimate Evidence Moments Quantities Reference SweepResult SweepState WeightSummary
-        by_leaf cell_costs coordinate_snr coordinate_snr_floor gradient_snr gradient_variance log_evidence mean_value
-        over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled replicate_moments select
-        signal_to_noise smoothed_log_weights summarize_weights sweep theta_and_phi total_variance""",
+    "vi_jax.measurement": """Choice Costs Estimate Evidence Moments Quantities Recommendation Reference SweepResult
+        SweepState WeightSummary by_leaf cell_costs coordinate_snr coordinate_snr_floor gradient_snr gradient_variance
+        log_evidence mean_value over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled
+        recommend reference_gradients replicate_moments select signal_to_noise smoothed_log_weights summarize_weights
+        sweep theta_and_phi total_variance""",
     "vi_jax.data": "binarize digits digits_split",
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]

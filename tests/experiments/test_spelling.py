@@ -40,8 +40,9 @@ def test_a_bound_means_what_it_says(name, meant):
     ],
 )
 def test_an_estimator_means_what_it_says(name, meant):
-    for found, expected in zip(spelling.estimator(name)(vi.bounds.iwae)(LOG_W)[:3], meant(vi.bounds.iwae)(LOG_W)):
-        np.testing.assert_array_equal(found, expected)
+    found, expected = (rule(vi.bounds.iwae)(LOG_W)[:3] for rule in (spelling.estimator(name), meant))
+    for part, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(part, other)
 
 
 def test_one_name_is_one_function_so_that_nothing_compiles_twice():
@@ -51,7 +52,9 @@ def test_one_name_is_one_function_so_that_nothing_compiles_twice():
 
 @pytest.mark.parametrize("name", ["foo", "Iwae", "", "miwae(4)"])
 def test_an_unknown_name_is_answered_with_all_that_there_are(name):
-    with pytest.raises(ValueError, match=r"there is no bound '.*': choose from elbo, iwae, .*renyi:ALPHA.*miwae:GROUPS"):
+    with pytest.raises(
+        ValueError, match=r"there is no bound '.*': choose from elbo, iwae, .*renyi:ALPHA.*miwae:GROUPS"
+    ):
         spelling.bound(name)
     with pytest.raises(ValueError, match=r"there is no estimator '.*': choose from pathwise, .*piwae:GROUPS"):
         spelling.estimator(name)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vi_jax.measurement import jackknife
@@ -47,7 +48,7 @@ class Ranking(NamedTuple):
 def rank(signals: Signals, seconds: np.ndarray, *, tolerance: float = 0.1) -> Ranking:
     """Returns who has the most SNR² per second, and who may have as much.
 
-        2 (log SNR_best − log SNR_c) − (log s_best − log s_c)  ≤  2 t × its jackknife standard error + log(1 + tolerance)
+        2 log(SNR_best / SNR_c) − log(s_best / s_c)  ≤  2 t se + log(1 + tolerance),   se by the jackknife
 
     says that c cannot be told from the best. The difference is paired, as all signals come from the same draws; two
     directions have errors of their own, which add. A gradient whose own interval lies below the best one's is told from
@@ -59,28 +60,27 @@ def rank(signals: Signals, seconds: np.ndarray, *, tolerance: float = 0.1) -> Ra
       seconds: `[C]`, what one of each costs, in any unit of cost: seconds, or operations. NaN leaves it out.
       tolerance: by what factor less 1 two costs may differ and still be the same: clocks are not better than that.
     """
+    none = np.zeros(len(seconds), bool)
+    nothing = Ranking(Estimate(*jnp.zeros((3, len(seconds)))), best=-1, resolved=False, tied=none)
     if not len(seconds):
-        return Ranking(Estimate(*np.zeros((3, 0))), -1, False, np.zeros(0, bool))
-    quantile = jackknife.quantile(np.asarray(signals.count))
+        return nothing
+    quantile = jackknife.quantile(jnp.asarray(signals.count))
     snr = np.where(np.isnan(seconds), np.nan, signals.snr)
     own = _standard_errors(snr, signals.without, signals.count)
     reach = quantile * np.hypot(own, np.abs(snr) * signals.direction_error)
-    ends = (np.maximum(end, 0.0) ** 2 / seconds for end in (snr, snr - reach, snr + reach))
-    rate = Estimate(*ends)
-    if not np.any(np.nan_to_num(rate.value) > 0):
-        return Ranking(rate, -1, False, np.zeros(len(snr), bool))
-    best = int(np.nanargmax(rate.value))
-    apart = 2 * (_log(snr[best]) - _log(snr)) - (np.log(seconds[best]) - np.log(seconds))
-    paired = _standard_errors(
-        _log(snr[best]) - _log(snr), _log(signals.without[best]) - _log(signals.without), signals.count
-    )
+    value, low, high = (np.maximum(end, 0.0) ** 2 / seconds for end in (snr, snr - reach, snr + reach))
+    rate = Estimate(*map(jnp.asarray, (value, low, high)))
+    if not np.any(np.nan_to_num(value) > 0):
+        return nothing._replace(per_second=rate)
+    best = int(np.nanargmax(value))
+    apart, without = _log_ratio(snr[best], snr), _log_ratio(signals.without[best], signals.without)
+    paired = _standard_errors(apart, without, signals.count)
     other = signals.direction != signals.direction[best]
     paired = np.hypot(paired, other * np.hypot(signals.direction_error, signals.direction_error[best]))
-    slack = np.log1p(tolerance)
-    near = ~(apart > 2 * quantile * paired + slack)
-    overlap = rate.high * (1 + tolerance) >= rate.low[best]
-    tied = near & overlap & (np.arange(len(snr)) != best)
-    return Ranking(rate, best, bool(rate.low[best] > 0), tied)
+    # Where a ratio is not known, intervals alone decide.
+    near = ~(2 * apart - np.log(seconds[best] / seconds) > 2 * quantile * paired + np.log1p(tolerance))
+    overlap = high * (1 + tolerance) >= low[best]
+    return Ranking(rate, best, bool(low[best] > 0), near & overlap & (np.arange(len(snr)) != best))
 
 
 def signal_to_noise(along: Moments) -> tuple[np.ndarray, np.ndarray]:
@@ -108,9 +108,11 @@ def signal_to_noise(along: Moments) -> tuple[np.ndarray, np.ndarray]:
 
 def _standard_errors(whole: np.ndarray, without: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Of C statistics; infinite where one is not finite."""
-    return np.asarray(jax.vmap(jackknife.standard_error, in_axes=(0, 0, None))(whole, without, np.asarray(count)))
+    every = jax.vmap(jackknife.standard_error, in_axes=(0, 0, None))
+    return np.asarray(every(jnp.asarray(whole), jnp.asarray(without), jnp.asarray(count)))
 
 
-def _log(snr: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):
-        return np.log(np.maximum(snr, 0.0))
+def _log_ratio(best: np.ndarray, snr: np.ndarray) -> np.ndarray:
+    """log (best / snr); NaN where one of them is no signal."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(np.maximum(best, 0.0)) - np.log(np.maximum(snr, 0.0))

@@ -155,8 +155,8 @@ def recommend(
     worth = {name for block in blocks for name, size in block.cells if (name, size) not in out}
     objectives = {name: pair for name, pair in named.items() if name in worth}
     if objectives:
-        progress = _phase(progress, "cost")
-        costs = cost(cost_key, *problem, objectives=objectives, num_samples=num_samples, progress=progress)
+        timing = _phase(progress, "cost")
+        costs = cost(cost_key, *problem, objectives=objectives, num_samples=num_samples, progress=timing)
         result = result._replace(costs=_on_grid(result, list(objectives), costs))
     theta, phi = (_choice(result, block, out, seconds_per_step) for block in blocks)
     return Recommendation(theta, phi, f"{_words('θ', theta)} {_words('φ', phi)}", result)
@@ -183,7 +183,9 @@ def _phase(progress: Callable[[str, int, int], None] | None, phase: str) -> Call
 
 def _on_grid(result: SweepResult, names: Sequence[str], costs: Costs) -> Costs:
     """The costs of some objectives on the grid of all, NaN where nothing was timed."""
-    grid = Costs(*(np.full((len(result.objectives), len(result.num_samples)), fill) for fill in (np.nan, np.nan, False)))
+    grid = Costs(
+        *(np.full((len(result.objectives), len(result.num_samples)), fill) for fill in (np.nan, np.nan, False))
+    )
     for whole, part in zip(grid, costs, strict=True):
         whole[[result.objectives.index(name) for name in names]] = part
     return grid

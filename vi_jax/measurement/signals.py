@@ -74,7 +74,7 @@ def measured(result: SweepResult, reference: ReferenceFn, bound_of: Mapping[str,
 def direction(reference: Reference | None, block: int) -> tuple[float, float]:
     """Returns the cosine of a measured direction to the true one, and the relative error of projections on it.
 
-        ρ² = (‖ĝ‖² − Σ se²) / ‖ĝ‖²,   se(⟨ĝ, û⟩) = √(Σ û² se²)
+    ρ² = (‖ĝ‖² − Σ se²) / ‖ĝ‖²,   se(⟨ĝ, û⟩) = √(Σ û² se²)
     """
     if reference is None or reference.gradient_error is None:
         return 0.0, np.inf
