@@ -13,7 +13,20 @@ miwae:4, ciwae:0.3, cubo:2, jackknife:1, thermodynamic:0,0.1,1, piwae:4, minimiz
 A sweep that is killed loses nothing: the same command goes on from the last stop, and its numbers are bit for bit those
 of a sweep that never stopped.
 
-MEASURED
+    python -m experiments.sweep
+
+Seed 0, float32, two shared and busy CPU cores, 2 min 40 s: the autoencoder, ELBO and IWAE, with pathwise, sticking the
+landing (STL) and doubly reparameterized (DReG) gradients, 95 % intervals:
+
+    SNR of φ̄           K = 1               K = 64              bias of φ̄ at K = 64
+    ELBO   pathwise    0.272 ± 0.009       2.155 ± 0.017       not resolved
+           STL = DReG  0.755 ± 0.016       5.915 ± 0.061       not resolved
+    IWAE   pathwise    as the ELBO         0.153 ± 0.016       not resolved
+           DReG        as the ELBO         0.493 ± 0.041       not resolved
+           STL         as the ELBO         2.378 ± 0.080       9.5 times the length of the true gradient
+
+Under IWAE the gradient with the largest ratio is the one that points elsewhere: a signal-to-noise ratio says nothing of
+what the signal is. `--quick` sweeps the linear-Gaussian toy in half a minute.
 """
 
 import dataclasses
@@ -305,18 +318,20 @@ PANELS = (
     ("theta", "snr", "SNR of θ̄"),
     ("phi", "snr", "SNR of φ̄"),
     ("phi", "variance", "variance of φ̄"),
-    ("phi", "bias_norm", "bias of φ̄, where resolved"),
+    ("phi", "relative_bias", "bias of φ̄ ÷ its truth"),
     ("phi", "effective_sample_size", "effective sample size"),
 )
 
 
 def figure(rows: pd.DataFrame) -> Figure:
     """Draws six quantities against K, a line per pair: colour says the estimator, dashes the bound."""
-    rows = defined(rows)
+    rows, ends = defined(rows), ("", "_low", "_high")
+    rows = rows.assign(**{f"relative_bias{end}": rows[f"bias_norm{end}"] / rows["truth_norm"] for end in ends})
     panels = style.panels(2, 3)
     for axes, (block, column, title) in zip(panels.axes.flat, PANELS, strict=True):
         lines(axes, rows.query(f"block == '{block}'"), column)
         style.log2_axis(axes, rows["num_samples"])
+        axes.set_xlim(rows["num_samples"].min() / 1.2, rows["num_samples"].max() * 1.2)
         axes.set_title(title)
     for axes in panels.axes[-1]:
         axes.set_xlabel("samples K")

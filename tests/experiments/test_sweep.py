@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments import cli, store, style, sweep, tables, zoo
+from experiments import cli, states, store, style, sweep, tables, zoo
 
 CONFIG = sweep.Config(
     model="table",
@@ -148,26 +148,29 @@ def test_a_killed_sweep_goes_on_and_every_number_is_that_of_one_that_was_never_s
     pd.testing.assert_frame_equal(pd.read_csv(again, keep_default_na=False, na_values=[""]), rows, check_exact=True)
 
 
-def test_it_did_go_on_and_a_damaged_state_is_reported_and_not_used(resumed, rows, capsys):
+def test_it_did_go_on_and_a_damaged_state_is_reported_and_not_used(resumed, rows, capsys, monkeypatch):
     config, left, _ = resumed
     ((name, data),) = left.items()
-    calls = []
+    calls, saved, write = [], [], states.write
+    monkeypatch.setattr(states, "write", lambda *args: (saved.append(args), write(*args)))
 
     def counting(items, phase, *, label=str, cost=lambda _: 1.0):
         items = list(items)
         calls.append((phase, len(items)))
         yield from items
 
-    for content, said, share in (
-        (data, "the sweep goes on from", 10),
-        (data[:-1] + b"?", "is damaged: the sweep starts anew", 20),
+    for content, said, steps, stops in (
+        (data, "the sweep goes on from", 10, 2),
+        (data[:-1] + b"?", "is damaged: the sweep starts anew", 20, 4),
     ):
         (config.states / name).write_bytes(content)
         calls.clear()
+        saved.clear()
         found = pd.concat(sweep.run(config, counting))
         assert said in capsys.readouterr().err
-        # Of twenty steps the first half was done by the process that was killed.
-        assert ("sweep", share) in calls
+        # Of twenty steps, and of four stops, the first half was done by the process that was killed.
+        assert ("sweep", steps) in calls
+        assert len(saved) == stops
         np.testing.assert_array_equal(found["variance"].to_numpy(), rows["variance"].to_numpy())
 
 

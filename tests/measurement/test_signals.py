@@ -1,13 +1,15 @@
 """How well a measured direction is known, and which gradients need no clock."""
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import vi_jax as vi
-from vi_jax.measurement import Reference
+from vi_jax.measurement import Moments, Reference
 from vi_jax.measurement.ranking import Signals
-from vi_jax.measurement.signals import Measured, direction, hopeless
+from vi_jax.measurement.signals import Measured, direction, hopeless, measured
 
 
 def reference(gradient, error) -> Reference:
@@ -43,6 +45,27 @@ def test_the_cosine_of_a_noisy_direction_is_the_one_it_has():
 @pytest.mark.parametrize("given", [None, reference(jnp.zeros(3), jnp.ones(3)), reference(jnp.zeros(0), jnp.zeros(0))])
 def test_a_direction_that_is_lost_or_missing_or_of_no_coordinates_has_cosine_zero(given):
     assert direction(given, 1) == (0.0, np.inf)
+
+
+def test_what_a_turned_direction_takes_from_a_ratio_is_given_back():
+    """⟨g, û⟩ has the mean ρ ‖E g‖: two gradients alike but for the noise of their references have one ratio."""
+    count, rng = np.full(5, 40.0), np.random.default_rng(0)
+    means = 0.4 + 0.01 * rng.normal(size=5)
+    of = lambda scale: np.stack([means, scale * means], axis=1)  # noqa: E731
+    exact, noisy = (reference(jnp.array([3.0, 4.0]), jnp.full(2, error)) for error in (0.0, 2.0))
+    rho = direction(noisy, 1)[0]
+    assert rho == pytest.approx((17 / 25) ** 0.5)
+    along = of(rho)[:, None, :, None] * np.array([0.0, 1.0])
+    grouped = Moments(count, SimpleNamespace(along=along), SimpleNamespace(along=np.full((5, 1, 2, 2), 39.0)))
+    result = SimpleNamespace(objectives=("a", "b"), undefined={}, grouped={8: grouped})
+    found = measured(result, lambda name, size: {"a": exact, "b": noisy}[name], {"a": "a", "b": "b"}, 1)
+    assert found.cells == (("a", 8), ("b", 8))
+    snr, without, _, place, error = found.signals
+    assert place.tolist() == [0, 1]
+    assert snr[0] == pytest.approx(0.4, rel=0.05)
+    # The excess 1/n is taken off before the turn is undone.
+    assert snr[1] ** 2 - snr[0] ** 2 == pytest.approx((1 - 1 / rho**2) / 200, rel=1e-3)
+    assert error[0] == 0 < error[1]
 
 
 def block(cells, snr) -> Measured:
