@@ -1,6 +1,7 @@
 """How far a run has come: a live bar on a terminal, plain lines in a log, nothing in a test or a notebook."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TextIO, TypeVar
@@ -46,6 +47,29 @@ def silent(
 ) -> Iterator[T]:
     """The `Track` that shows nothing: for tests and notebooks, `run(config, silent)`."""
     yield from items
+
+
+def callback(track: Track, phase: str, *, done: float = 0.0, steps: int = 20) -> Callable[[int, int], None]:
+    """Returns `(done, total) -> None` that moves a track along, for work that reports instead of being looped over.
+
+    Args:
+      track: shows it.
+      phase: the name of the work.
+      done: the share that an earlier run has done already; it takes no time now.
+      steps: how many a whole run has.
+    """
+    first = math.floor(steps * done)
+    items = iter(track(range(first, steps), phase, label=lambda step: f"{100 * (step + 1) // steps} %"))
+    reached = first
+    next(items, None)
+
+    def advance(count: int, total: int) -> None:
+        nonlocal reached
+        while reached < math.floor(steps * count / total):
+            reached += 1
+            next(items, None)
+
+    return advance
 
 
 def clock_time(seconds: float) -> str:

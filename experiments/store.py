@@ -139,12 +139,17 @@ def copy(source: Path, target: Path) -> None:
 
 def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:
     """Writes `provenance.json` whole or not at all."""
-    path = folder / "provenance.json"
-    temporary = path.with_suffix(".tmp")
+    text = json.dumps(record, indent=2, default=str, ensure_ascii=False) + "\n"
+    replace(folder / "provenance.json", text.encode())
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all, and waits for the disk; makes the folder it goes to."""
+    temporary = path.with_name(path.name + ".tmp")
     with writing(path):
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2, default=str, ensure_ascii=False)
-            file.write("\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -11,7 +11,7 @@ import vi_jax as vi
 PUBLIC = {
     "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params SweepResult
         TrainState bounds data estimators exact fit guides init_state log_evidence log_weights loss measurement models
-        objectives shared_gradients summarize_weights sweep value_and_grad""",
+        objectives recommend shared_gradients summarize_weights sweep value_and_grad""",
     "vi_jax.bounds": """ciwae closed_form cubo elbo eubo f_divergence gradient iwae jackknife log_variance miwae name_of
         named power_mean renyi thermodynamic thermodynamic_upper""",
     "vi_jax.bounds.csiszar": "amari_alpha chi_square jensen_shannon kl_forward kl_reverse squared_hellinger",
@@ -32,10 +32,11 @@ PUBLIC = {
     "vi_jax.guides": """Affine BinaryConcrete Concrete FullRank MeanField affine antithetic bernoulli bernoulli_encoder
         categorical chain fixed full_rank gaussian_encoder mean_field quasi_monte_carlo relaxed straight_through""",
     "vi_jax.training": "History TrainState fit init_state make_step subsample",
-    "vi_jax.measurement": """Costs Estimate Evidence Moments Quantities Reference SweepResult SweepState WeightSummary
-        by_leaf cell_costs coordinate_snr coordinate_snr_floor gradient_snr gradient_variance log_evidence mean_value
-        over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled replicate_moments select
-        signal_to_noise smoothed_log_weights summarize_weights sweep theta_and_phi total_variance""",
+    "vi_jax.measurement": """Choice Costs Estimate Evidence Moments Quantities Recommendation Reference SweepResult
+        SweepState WeightSummary by_leaf cell_costs coordinate_snr coordinate_snr_floor gradient_snr gradient_variance
+        log_evidence mean_value over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled
+        recommend reference_gradients replicate_moments select signal_to_noise smoothed_log_weights summarize_weights
+        sweep theta_and_phi total_variance""",
     "vi_jax.data": "binarize digits digits_split",
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]

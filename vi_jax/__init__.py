@@ -15,6 +15,7 @@ from vi_jax.gradient import value_and_grad as value_and_grad
 from vi_jax.log_weights import log_weights as log_weights
 from vi_jax.measurement.evidence import Evidence as Evidence
 from vi_jax.measurement.evidence import log_evidence as log_evidence
+from vi_jax.measurement.recommend import recommend as recommend
 from vi_jax.measurement.result import SweepResult as SweepResult
 from vi_jax.measurement.sweep import sweep as sweep
 from vi_jax.measurement.weights import summarize_weights as summarize_weights

@@ -13,6 +13,10 @@ from vi_jax.measurement.one_pool import over_batch as over_batch
 from vi_jax.measurement.one_pool import per_datum as per_datum
 from vi_jax.measurement.psis import pareto_k as pareto_k
 from vi_jax.measurement.psis import smoothed_log_weights as smoothed_log_weights
+from vi_jax.measurement.recommend import Choice as Choice
+from vi_jax.measurement.recommend import Recommendation as Recommendation
+from vi_jax.measurement.recommend import recommend as recommend
+from vi_jax.measurement.references import reference_gradients as reference_gradients
 from vi_jax.measurement.result import SweepResult as SweepResult
 from vi_jax.measurement.result import paired_variance_ratio as paired_variance_ratio
 from vi_jax.measurement.snr import coordinate_snr as coordinate_snr
