@@ -60,7 +60,7 @@ def test_what_a_turned_direction_takes_from_a_ratio_is_given_back():
     result = SimpleNamespace(objectives=("a", "b"), undefined={}, grouped={8: grouped})
     found = measured(result, lambda name, size: {"a": exact, "b": noisy}[name], {"a": "a", "b": "b"}, 1)
     assert found.cells == (("a", 8), ("b", 8))
-    snr, without, _, place, error = found.signals
+    snr, _, _, place, error = found.signals
     assert place.tolist() == [0, 1]
     assert snr[0] == pytest.approx(0.4, rel=0.05)
     # The excess 1/n is taken off before the turn is undone.
