@@ -175,7 +175,9 @@ def _filled(plan: Plan, given: Reference | None, params: Params, units: int) -> 
 
     def measured(gradient: Params) -> Params:
         full = jax.tree.map(lambda leaf, like: jnp.broadcast_to(leaf, (units, *jnp.shape(like))), gradient, params)
-        return Params(*(jax.vmap(sums.measure)(part) for sums, part in zip(plan.sums, full, strict=True)))
+        # An empty θ has no axis to map over.
+        parts = zip(plan.sums, full, strict=True)
+        return Params(*(jax.vmap(sums.measure)(part) if jax.tree.leaves(part) else part for sums, part in parts))
 
     filled = Reference(
         jnp.broadcast_to(value, (units,)),
