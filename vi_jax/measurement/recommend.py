@@ -10,7 +10,7 @@ from vi_jax import bounds, checks
 from vi_jax.measurement.cost import Costs, cell_costs
 from vi_jax.measurement.ranking import Ranking, rank
 from vi_jax.measurement.references import reference_gradients, unbiased_estimators
-from vi_jax.measurement.signals import Cell, Measured, hopeless, measured
+from vi_jax.measurement.signals import Cell, Measured, hopeless, marks, measured
 from vi_jax.measurement.sweep import SweepResult, sweep
 from vi_jax.types import BoundFn, Estimator, Guide, Model, Params, PyTree
 
@@ -151,7 +151,7 @@ def recommend(
         progress=_phase(progress, "sweep"),
     )
     blocks = measured(result, reference, bound_of, 0), measured(result, reference, bound_of, 1)
-    out = hopeless(blocks, bound_of)
+    out = hopeless(blocks, bound_of, marks(result))
     worth = {name for block in blocks for name, size in block.cells if (name, size) not in out}
     objectives = {name: pair for name, pair in named.items() if name in worth}
     if objectives:

@@ -20,7 +20,7 @@ _LEAST_COSINE = 0.7
 # Estimators of one bound at one K cost the same within a factor of three: one that has less than a tenth of the signal
 # of another in φ need not be timed.
 _WORTH_TIMING = 0.1
-# Two gradients whose ratios agree to so many digits, on the same draws, are one.
+# Two gradients whose bounds and variances agree to so many digits, on the same draws, are one.
 _SAME = 1e-4
 
 
@@ -91,22 +91,33 @@ def flat(tree: PyTree) -> np.ndarray:
     return np.concatenate([np.zeros(0)] + [np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)])
 
 
-def hopeless(blocks: tuple[Measured, Measured], bound_of: Mapping[str, str]) -> dict[Cell, str]:
-    """Returns the cells that need not be timed, and why: another has the same gradient, or ten times the signal.
+def marks(result: SweepResult) -> dict[Cell, np.ndarray]:
+    """Returns what tells gradients apart, `[3]` for each cell: the bound, and the variances of θ̄ and φ̄, on one pool."""
+    values, variances = result.quantities.value.value[:, :, 0, None], result.quantities.variance.value[:, :, 0]
+    table = np.concatenate([np.asarray(values), np.asarray(variances)], axis=-1)
+    return {
+        (name, size): table[o, k]
+        for o, name in enumerate(result.objectives)
+        for k, size in enumerate(result.num_samples)
+        if (name, size) not in result.undefined
+    }
+
+
+def hopeless(
+    blocks: tuple[Measured, Measured], bound_of: Mapping[str, str], marks: Mapping[Cell, np.ndarray]
+) -> dict[Cell, str]:
+    """Returns the cells that need not be timed, and why: another has the same gradient, or ten times the SNR².
 
     By φ, or by θ where φ has no direction: in θ all unbiased estimators of a bound are one.
     """
     theta, phi = blocks
     judge = phi if phi.cells else theta
     ratios = dict(zip(judge.cells, judge.signals.snr, strict=True))
-    in_theta = dict(zip(theta.cells, theta.signals.snr, strict=True))
     out: dict[Cell, str] = {}
     for cell, snr in ratios.items():
         here = [other for other in ratios if other[1] == cell[1]]
         earlier = [other for other in here[: here.index(cell)] if other not in out]
-        same = [
-            other for other in earlier if _close(ratios[other], snr) and _close(in_theta.get(other), in_theta.get(cell))
-        ]
+        same = [other for other in earlier if _one_gradient(marks[other], marks[cell])]
         most = max(ratios[other] for other in here if bound_of[other[0]] == bound_of[cell[0]])
         if same:
             out[cell] = f"the same gradient as {same[0][0]}"
@@ -115,7 +126,5 @@ def hopeless(blocks: tuple[Measured, Measured], bound_of: Mapping[str, str]) -> 
     return out
 
 
-def _close(first: float | None, second: float | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return first == second or abs(first - second) < _SAME * abs(second)
+def _one_gradient(first: np.ndarray, second: np.ndarray) -> bool:
+    return np.allclose(first, second, rtol=_SAME, atol=0.0, equal_nan=True)
