@@ -45,7 +45,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import vi_jax as vi
-from experiments import cli, exact_toy, intervals, progress, slopes, style, ticks
+from experiments import cli, exact_toy, intervals, progress, slopes, style
 from vi_jax.measurement import jackknife
 
 B, E = vi.bounds, vi.estimators
@@ -193,7 +193,7 @@ def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]
             num_samples=config.num_samples,
             num_replicates=config.num_replicates,
             groups_per_pool=config.num_samples[-1] // config.num_samples[0],
-            progress=ticks.reporting(track, "sweep"),
+            progress=progress.callback(track, "sweep"),
         )
         for name, case in CASES.items():
             for of in ("value", case.block) if name != "wake_phi" else (case.block,):

@@ -48,7 +48,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import vi_jax as vi
-from experiments import cli, exact_toy, intervals, progress, slopes, style, ticks
+from experiments import cli, exact_toy, intervals, progress, slopes, style
 from vi_jax.measurement import Reference, snr
 
 B, E = vi.bounds, vi.estimators
@@ -195,7 +195,7 @@ def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]
         num_samples=config.num_samples,
         num_replicates=config.num_replicates,
         reference=lambda name, size: truth.get((name, size)),
-        progress=ticks.reporting(track, "sweep"),
+        progress=progress.callback(track, "sweep"),
     )
     for name in CASES:
         yield [row for block in result.blocks for row in cell_rows(result, truth, name, block)]

@@ -39,7 +39,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import vi_jax as vi
-from experiments import cli, intervals, progress, style, ticks
+from experiments import cli, intervals, progress, style
 from vi_jax.data.digits import binarize, digits_split
 from vi_jax.training import init_state
 
@@ -111,7 +111,7 @@ def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]
             objectives=OBJECTIVES,
             num_samples=sorted(config.num_samples),
             num_replicates=config.num_replicates,
-            progress=ticks.reporting(track, f"sweep, {point}"),
+            progress=progress.callback(track, f"sweep, {point}"),
         )
         yield [
             row(config, point, result, name, num_samples, evidence, seconds.get((name, num_samples), math.nan))
@@ -175,7 +175,7 @@ def timings(
         objectives=OBJECTIVES,
         num_samples=timed,
         num_timings=config.num_timings,
-        progress=ticks.reporting(track, "timing"),
+        progress=progress.callback(track, "timing"),
     )
     return dict(zip(itertools.product(OBJECTIVES, timed), costs.seconds.ravel().tolist(), strict=True))
 

@@ -34,6 +34,12 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
+def convex(name: str) -> Callable[[Any], Any]:
+    """Returns the function of `bounds.csiszar` of this name."""
+    known = ("kl_reverse", "kl_forward", "chi_square", "squared_hellinger", "jensen_shannon")
+    return getattr(vi.bounds.csiszar, chosen("convex function", {name: name for name in known}, name, ", ".join(known)))
+
+
 BOUNDS: Mapping[str, Spelling] = {
     "elbo": plain(vi.bounds.elbo),
     "iwae": plain(vi.bounds.iwae),
@@ -44,6 +50,8 @@ BOUNDS: Mapping[str, Spelling] = {
     "ciwae": Spelling("BETA", lambda text: vi.bounds.ciwae(float(text))),
     "jackknife": Spelling("ORDER", lambda text: vi.bounds.jackknife(int(text))),
     "thermodynamic": Spelling("0,...,1", lambda text: vi.bounds.thermodynamic(numbers(text))),
+    "f_divergence": Spelling("NAME", lambda text: vi.bounds.f_divergence(convex(text))),
+    "log_variance": plain(vi.bounds.log_variance),
     "thermodynamic_upper": Spelling("0,...,1", lambda text: vi.bounds.thermodynamic_upper(numbers(text))),
 }
 ESTIMATORS: Mapping[str, Spelling] = {
@@ -54,6 +62,7 @@ ESTIMATORS: Mapping[str, Spelling] = {
     "leave_one_out": plain(vi.estimators.leave_one_out),
     "vimco": plain(vi.estimators.vimco),
     "vimco_arithmetic": plain(vi.estimators.vimco_arithmetic),
+    "ovis": plain(vi.estimators.ovis),
     "wake_phi": plain(vi.estimators.wake_phi),
     "wake_phi_doubly_reparameterized": plain(vi.estimators.wake_phi_doubly_reparameterized),
     "piwae": Spelling("GROUPS", lambda text: vi.estimators.piwae(int(text))),
@@ -117,6 +126,7 @@ SHORT = {
     "leave_one_out": "LOO",
     "vimco": "VIMCO",
     "vimco_arithmetic": "VIMCO-a",
+    "ovis": "OVIS",
     "wake_phi": "wake-φ",
     "wake_phi_doubly_reparameterized": "wake DReG",
 }

@@ -44,7 +44,8 @@ def test_value_and_closed_forms_are_those_of_the_definition(name):
     close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9)
     close(bound(log_w), naive(log_w))
     close(form.gradient(log_w), a)
-    close(form.ratio(log_w) * a, a - h)
+    assert form.ratio is not None
+    close((form.ratio(log_w) if callable(form.ratio) else form.ratio) * a, a - h)
     replacement = jnp.asarray(LOG_W[::-1] / 2)
     for k in range(len(LOG_W)):
         close(form.omit(log_w)[k], naive(jnp.delete(log_w, k, axis=0)))
@@ -94,11 +95,10 @@ def test_renyi_is_continuous_through_the_elbo_and_iwae():
 
 
 def test_elbo_alone_is_linear():
-    log_w = jnp.zeros(3)
-    linear = {name for name, row in LIBRARY_BOUNDS.items() if bounds.is_linear(row.bound, log_w)}
+    linear = {name for name, row in LIBRARY_BOUNDS.items() if bounds.is_linear(row.bound)}
     assert linear == {"elbo"}
-    assert not bounds.is_linear(lambda log_w: bounds.elbo(log_w), log_w)
-    assert bounds.is_linear(bounds.renyi(1.0), log_w)
+    assert not bounds.is_linear(lambda log_w: bounds.elbo(log_w))
+    assert bounds.is_linear(bounds.renyi(1.0))
 
 
 # --- zero weights -----------------------------------------------------------------------------------------------------

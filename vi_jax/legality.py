@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds, estimators
-from vi_jax.estimators.definition import name_of, tolerance, zero_where_impossible
+from vi_jax.estimators.definition import tolerance, zero_where_impossible
+from vi_jax.names import name_of
 from vi_jax.pullback import Form, choose_form
 from vi_jax.types import BoundFn, CoefficientFn, Estimator, Guide, Model, PyTree
 
@@ -59,15 +60,14 @@ def check_scale(model: Model, guide: Guide, x: PyTree, bound: BoundFn, estimator
       estimator: the estimator.
       num_samples: K.
     """
-    if is_scaled(model, x) and not _survives(tolerance(estimator).scaled_likelihood, bound, num_samples):
+    if is_scaled(model, x) and not tolerance(estimator).scaled_likelihood(bound):
         legal = [
             name_of(rule)
             for rule in LIBRARY
-            if _is_legal(guide, bounds.elbo, rule, num_samples)
-            and _survives(tolerance(rule).scaled_likelihood, bounds.elbo, num_samples)
+            if _is_legal(guide, bounds.elbo, rule, num_samples) and tolerance(rule).scaled_likelihood(bounds.elbo)
         ]
         raise ValueError(
-            f"{bounds.name_of(bound)} with {name_of(estimator)} needs the log joint of all data, and the model scales "
+            f"{name_of(bound)} with {name_of(estimator)} needs the log joint of all data, and the model scales "
             "the likelihood of a minibatch: N/n inside a logarithm or a self-normalised weight is no bound. Pass all N "
             f"data, or take elbo with {', '.join(legal)}."
         )
@@ -102,24 +102,13 @@ def _form(
     guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int, coefficients: CoefficientFn | None = None
 ) -> Form:
     coefficients = coefficients or zero_where_impossible(bound, estimator(bound))
-    form = choose_form(guide, bounds.name_of(bound), name_of(estimator), coefficients, num_samples)
-    if guide.noise is not None and not _survives(tolerance(estimator).dependent_draws, bound, num_samples):
+    form = choose_form(guide, name_of(bound), name_of(estimator), coefficients, num_samples)
+    if guide.noise is not None and not tolerance(estimator).dependent_draws(bound):
         raise ValueError(
-            f"{bounds.name_of(bound)} with {name_of(estimator)} needs independent draws, and the draws of the guide "
+            f"{name_of(bound)} with {name_of(estimator)} needs independent draws, and the draws of the guide "
             f"{guide.distribution!r} depend on each other (Guide(noise=...))."
         )
     return form
-
-
-def _survives(rule, bound: BoundFn, num_samples: int) -> bool:
-    """A rule asked of a bound, traced without computing."""
-    answers: list[bool] = []
-
-    def probe(log_w: jax.Array) -> None:
-        answers.append(rule(bound, log_w))
-
-    jax.eval_shape(probe, jax.ShapeDtypeStruct((num_samples, 2), jnp.result_type(float)))
-    return answers[0]
 
 
 def _advice(guide: Guide, bound: BoundFn, num_samples: int) -> str:
@@ -127,8 +116,7 @@ def _advice(guide: Guide, bound: BoundFn, num_samples: int) -> str:
         legal = [name_of(rule) for rule in LIBRARY if _is_legal(guide, other, rule, num_samples)]
         if legal:
             return (
-                f"Legal for this guide at num_samples = {num_samples}: {where}{bounds.name_of(other)} with "
-                f"{', '.join(legal)}."
+                f"Legal for this guide at num_samples = {num_samples}: {where}{name_of(other)} with {', '.join(legal)}."
             )
     return f"No estimator of the library is legal for this guide at num_samples = {num_samples}."
 

@@ -109,7 +109,7 @@ def path_equals_model(forward: Forward, c: Coefficients) -> Params:
 def path_scaled(forward: Forward, c: Coefficients) -> Params:
     """path = ratio × model: one pull with cotangent `model`, and the cotangent of z scaled by the ratio."""
     theta_bar, z_bar = forward.to_model(c.model.T)
-    z_bar = jax.tree.map(lambda leaf: _over_event(jnp.asarray(c.ratio), leaf) * leaf, z_bar)
+    z_bar = scaled(jnp.asarray(c.ratio), z_bar)
     return Params(theta_bar, forward.to_guide(z_bar, c.score.T))
 
 
@@ -120,9 +120,13 @@ def two_pulls(forward: Forward, c: Coefficients) -> Params:
     return Params(theta_bar, forward.to_guide(z_bar, c.score.T))
 
 
-def _over_event(per_draw: jax.Array, leaf: jax.Array) -> jax.Array:
-    """`[C, B]` coefficients, shaped to multiply a leaf `[B, C, ...]`."""
-    return per_draw.T.reshape(leaf.shape[:2] + (1,) * (leaf.ndim - 2)).astype(leaf.dtype)
+def scaled(per_draw: jax.Array, tree: PyTree) -> PyTree:
+    """Returns leaves `[B, C, ...]`, each draw's times its number in `[C, B]`."""
+
+    def one(leaf: jax.Array) -> jax.Array:
+        return per_draw.T.reshape(leaf.shape[:2] + (1,) * (leaf.ndim - 2)).astype(leaf.dtype) * leaf
+
+    return jax.tree.map(one, tree)
 
 
 def forward_pass(forms: list[Form]) -> ForwardPass:

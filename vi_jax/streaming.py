@@ -106,6 +106,21 @@ def exchange_for(log_w: jax.Array) -> Exchange:
     return Exchange(datum, draw, jnp.any(possible))
 
 
+def without_unseen(exchange: Exchange, x: PyTree, z: PyTree, unseen: jax.Array) -> tuple[PyTree, PyTree]:
+    """Returns data and draws `[B, K, ...]` after the exchange.
+
+    In the place of a draw that is `unseen` `[B, K]` stands the spare one of its datum, and in that of a datum without
+    any, another datum.
+    """
+    x = jax.tree.map(lambda leaf: leaf[exchange.datum], x)
+
+    def exchanged(leaf: jax.Array) -> jax.Array:
+        spare = leaf[exchange.datum, exchange.draw][:, None]
+        return jnp.where(unseen.reshape(*unseen.shape, *[1] * (leaf.ndim - 2)), spare, leaf)
+
+    return x, jax.tree.map(exchanged, z)
+
+
 def pull_weighted(
     log_density: Callable[[PyTree, PyTree, PyTree], jax.Array], params: PyTree, x: PyTree, z: PyTree, weights: jax.Array
 ) -> PyTree:
@@ -114,15 +129,9 @@ def pull_weighted(
     A density that is zero need not have a derivative, and 0 · NaN is NaN: in the place of a draw without weight stands
     one that has some, of the same datum or, where that has none, of another.
     """
-    unused = (weights == 0).T
-    exchange = exchange_for(jnp.where(unused.T, -jnp.inf, 0.0))
-    x = jax.tree.map(lambda leaf: leaf[exchange.datum], x)
-
-    def used(leaf: jax.Array) -> jax.Array:
-        spare = leaf[exchange.datum, exchange.draw][:, None]
-        return jnp.where(unused.reshape(*unused.shape, *[1] * (leaf.ndim - 2)), spare, leaf)
-
-    z = jax.tree.map(used, z)
+    unused = weights == 0
+    exchange = exchange_for(jnp.where(unused, -jnp.inf, 0.0))
+    x, z = without_unseen(exchange, x, z, unused.T)
     gradient = jax.grad(lambda params: jnp.sum(weights.T * log_density(params, x, z)) / weights.shape[1])(params)
     return jax.tree.map(lambda leaf: jnp.where(exchange.found, leaf, 0), gradient)
 

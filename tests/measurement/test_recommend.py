@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vi_jax as vi
-from vi_jax.measurement import Costs, reference_gradients, references
+from vi_jax.measurement import Costs, reference_gradients
 from vi_jax.measurement.recommend import candidates
 from vi_jax.measurement.references import unbiased_estimators
 
@@ -174,10 +174,3 @@ def test_measured_references_are_the_exact_gradients_within_their_errors(discret
             part, error = np.reshape(part, -1), np.reshape(error, -1)
             assert np.all(np.abs(part - np.reshape(true, -1)) < 5 * error + 1e-6)
             assert np.all(error < 0.05)
-
-
-def test_only_what_is_linear_in_the_log_weights_is_measured_at_one_k():
-    linear = [vi.bounds.elbo, vi.bounds.renyi(1.0)]
-    others = [vi.bounds.iwae, vi.bounds.miwae(4), vi.bounds.renyi(0.5), lambda log_w: log_w.mean(axis=0)]
-    assert [references.is_linear(bound) for bound in linear] == [True, True]
-    assert not any(references.is_linear(bound) for bound in others)

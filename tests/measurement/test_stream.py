@@ -62,6 +62,40 @@ def test_the_state_of_another_sweep_is_refused(changes):
         swept(resume=states[0], **changes)
 
 
+def test_the_state_of_a_sweep_that_was_judged_by_another_truth_is_refused():
+    def judge(value):
+        return lambda name, size: Reference(
+            jnp.asarray(0.0), jax.tree.map(lambda leaf: jnp.full_like(leaf, value), PARAMS)
+        )
+
+    states = []
+    swept(save=states.append, num_stops=2, reference=judge(1.0))
+    swept(resume=states[0], num_stops=2, reference=judge(1.0))
+    with pytest.raises(ValueError, match="resume is the state of another sweep: .* reference"):
+        swept(resume=states[0], num_stops=2, reference=judge(2.0))
+
+
+def test_a_model_without_parameters_has_a_reference_too():
+    model = vi.Model(lambda key: (), lambda theta, x, z: -jnp.sum(z**2))
+    params = vi.Params((), PARAMS.phi)
+    result = vi.sweep(
+        KEY,
+        model,
+        GUIDE,
+        params,
+        X,
+        objectives={"elbo": (B.elbo, E.sticking_the_landing)},
+        num_samples=(4,),
+        num_replicates=400,
+        reference=lambda name, size: Reference(jnp.asarray(0.0), jax.tree.map(jnp.ones_like, params)),
+    )
+    # ∇_b of E[−z²] + entropy is −2 m with m = A x + b: half of the truth's direction is b's.
+    m = 0.4 * 0.7 + 0.05
+    bias = result.quantities.bias_along.value[0, 0, 0]
+    np.testing.assert_allclose(bias[1], (-2 * m * 0.7 - 2 * m) / math.sqrt(2) - math.sqrt(2), atol=0.1)
+    assert result.quantities.variance.value[0, 0, 0, 0] == 0
+
+
 def test_the_chunks_change_the_order_of_summation_alone():
     first, second = (dict(swept(chunk_size=size).grouped) for size in (40, 7))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), first, second)

@@ -13,8 +13,6 @@ from vi_jax.bounds.derivatives import ClosedForm as ClosedForm
 from vi_jax.bounds.derivatives import closed_form as closed_form
 from vi_jax.bounds.derivatives import gradient as gradient
 from vi_jax.bounds.derivatives import is_linear as is_linear
-from vi_jax.bounds.derivatives import name_of as name_of
-from vi_jax.bounds.derivatives import named as named
 from vi_jax.bounds.derivatives import omit as omit
 from vi_jax.bounds.derivatives import substitute as substitute
 from vi_jax.bounds.derivatives import with_closed_form as with_closed_form
@@ -34,3 +32,5 @@ from vi_jax.bounds.power_means import power_mean as power_mean
 from vi_jax.bounds.power_means import renyi as renyi
 from vi_jax.bounds.thermodynamic import thermodynamic as thermodynamic
 from vi_jax.bounds.thermodynamic import thermodynamic_upper as thermodynamic_upper
+from vi_jax.names import name_of as name_of
+from vi_jax.names import named as named

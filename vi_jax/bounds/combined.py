@@ -2,8 +2,9 @@
 
 import jax
 
-from vi_jax.bounds.derivatives import ClosedForm, closed_form, named, with_closed_form, with_shift
+from vi_jax.bounds.derivatives import ClosedForm, closed_form, with_closed_form, with_shift
 from vi_jax.bounds.power_means import elbo, iwae, normalized_weights
+from vi_jax.names import named
 from vi_jax.types import BoundFn
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from vi_jax.names import named
+
 LogSpace = Callable[[jax.Array], jax.Array]
 """f, as log u -> f(u), elementwise."""
 
@@ -83,6 +85,4 @@ def amari_alpha(alpha: float) -> LogSpace:
         power, gap = min(alpha, 1), abs(alpha - 1)
         return jnp.exp(power * log_u) * jnp.expm1(gap * log_u) / (alpha * gap)
 
-    f = near_reverse if alpha < 0.5 else near_forward
-    f.__name__ = f"amari_alpha({alpha:g})"
-    return f
+    return named(near_reverse if alpha < 0.5 else near_forward, f"amari_alpha({alpha:g})")

@@ -19,14 +19,14 @@ class ClosedForm(NamedTuple):
       gradient: `log_w -> a`, `[K, ...]`.
       path: `log_w -> a − h`, `[K, ...]`. None where a jumps: then the score term cannot be reparameterized.
       ratio: `log_w -> 1 − h/a`, `[K, ...]`, bounded, and no quotient that could read 0/0; the Python float 1.0 where
-        h ≡ 0. None where no such form is known; it costs a second backward pass.
+        a does not depend on log w. None where no such form is known; it costs a second backward pass.
       substitute: `(log_w, replacement) -> [K, ...]`, L with log w_k replaced by replacement_k, for every k.
       omit: `log_w -> [K, ...]`, L on the K−1 draws other than k, for every k.
     """
 
     gradient: Callable[[jax.Array], jax.Array]
     path: Callable[[jax.Array], jax.Array] | None
-    ratio: Callable[[jax.Array], jax.Array | float] | None
+    ratio: Callable[[jax.Array], jax.Array] | float | None
     substitute: Callable[[jax.Array, jax.Array], jax.Array]
     omit: Callable[[jax.Array], jax.Array]
 
@@ -48,26 +48,15 @@ def with_shift(bound: BoundFn) -> BoundFn:
     return bound
 
 
-def named(bound: BoundFn, name: str) -> BoundFn:
-    """Returns the bound under the name by which errors call it, as "renyi(0.5)"."""
-    vars(bound).update(label=name)
-    return bound
-
-
-def name_of(bound: BoundFn) -> str:
-    """Returns what errors call a bound: its name, or that of the function."""
-    return getattr(bound, "label", getattr(bound, "__name__", repr(bound)))
-
-
 def closed_form(bound: BoundFn) -> ClosedForm | None:
     """Returns the closed forms that `bound` carries, or None for a plain function."""
     return getattr(bound, "closed_form", None)
 
 
-def is_linear(bound: BoundFn, log_w: jax.Array) -> bool:
-    """Whether a = ∇L is known not to depend on log w, so that Σ_k a_k ∂_φ log q(z_k) has mean zero."""
+def is_linear(bound: BoundFn) -> bool:
+    """Whether L is known to be linear in log w: a = ∇L constant, so that Σ_k a_k ∂_φ log q(z_k) has mean zero."""
     form = closed_form(bound)
-    return form is not None and form.ratio is not None and type(form.ratio(log_w)) is float
+    return form is not None and type(form.ratio) is float
 
 
 def centred(bound: BoundFn, log_w: jax.Array, axis: int | tuple[int, ...] = 0) -> jax.Array:

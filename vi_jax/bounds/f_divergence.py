@@ -6,15 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax.bounds.csiszar import LogSpace
-from vi_jax.bounds.derivatives import (
-    ClosedForm,
-    named,
-    omit_one_by_one,
-    substitute_one_by_one,
-    with_closed_form,
-    with_shift,
-)
+from vi_jax.bounds.derivatives import ClosedForm, omit_one_by_one, substitute_one_by_one, with_closed_form, with_shift
 from vi_jax.bounds.power_means import check_log_weights
+from vi_jax.names import name_of, named
 from vi_jax.types import BoundFn
 
 
@@ -60,7 +54,7 @@ def f_divergence(f: LogSpace) -> BoundFn:
         return jnp.where(possible, jnp.mean(f(log_u), axis=0), jnp.inf)
 
     with_shift(with_closed_form(bound, _closed_form(f, bound)))
-    return named(bound, f"f_divergence({getattr(f, '__name__', f)})")
+    return named(bound, f"f_divergence({name_of(f)})")
 
 
 def _log_ratio(log_w: jax.Array) -> tuple[jax.Array, jax.Array]:

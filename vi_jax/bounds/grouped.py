@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
-from vi_jax.bounds.derivatives import ClosedForm, named, with_closed_form, with_shift
+from vi_jax.bounds.derivatives import ClosedForm, with_closed_form, with_shift
 from vi_jax.bounds.others import sum_of_others
 from vi_jax.bounds.power_means import check_log_weights, iwae, normalized_weights
+from vi_jax.names import named
 from vi_jax.types import BoundFn
 
 

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
-from vi_jax.bounds.derivatives import named, with_shift
+from vi_jax.bounds.derivatives import with_shift
 from vi_jax.bounds.others import log_sum_of_others
 from vi_jax.bounds.power_means import check_log_weights
+from vi_jax.names import named
 from vi_jax.types import BoundFn
 
 _FLOOR = -1e30

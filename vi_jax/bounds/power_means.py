@@ -12,15 +12,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from vi_jax.bounds.derivatives import (
-    ClosedForm,
-    named,
-    omit_one_by_one,
-    substitute_one_by_one,
-    with_closed_form,
-    with_shift,
-)
+from vi_jax.bounds.derivatives import ClosedForm, omit_one_by_one, substitute_one_by_one, with_closed_form, with_shift
 from vi_jax.bounds.others import largest_of_others, log_sum_of_others, mean_of_others, sum_of_others
+from vi_jax.names import named
 from vi_jax.types import BoundFn
 
 # Below this |s| the power mean is the mean plus a small correction, which log(mean(exp)) / s would lose to rounding.
@@ -152,7 +146,7 @@ def _closed_form(exponent: float) -> ClosedForm:
         return ClosedForm(
             gradient=uniform_weights,
             path=uniform_weights,
-            ratio=lambda log_w: 1.0,
+            ratio=1.0,
             # Not through L + (b − log w)/K: a draw of zero weight would make that −∞ + ∞.
             substitute=lambda log_w, b: (sum_of_others(log_w) + b) / log_w.shape[0],
             omit=mean_of_others,

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 from vi_jax.bounds.derivatives import (
     ClosedForm,
     centred,
-    named,
     omit_one_by_one,
     substitute_one_by_one,
     with_closed_form,
     with_shift,
 )
 from vi_jax.bounds.power_means import check_log_weights, normalized_weights
+from vi_jax.names import named
 from vi_jax.types import BoundFn
 
 

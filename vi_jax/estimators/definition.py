@@ -9,19 +9,19 @@ import jax.numpy as jnp
 
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
 
-# (bound, log-weights) -> whether the claim survives with this bound.
-Rule = Callable[[BoundFn, jax.Array], bool]
+Rule = Callable[[BoundFn], bool]
+"""bound -> whether the claim survives with this bound."""
 
 
-def always(bound: BoundFn, log_w: jax.Array) -> bool:
+def always(bound: BoundFn) -> bool:
     """The claim survives, whatever the bound."""
-    del bound, log_w
+    del bound
     return True
 
 
-def never(bound: BoundFn, log_w: jax.Array) -> bool:
+def never(bound: BoundFn) -> bool:
     """The claim does not survive, or nobody has shown that it does."""
-    del bound, log_w
+    del bound
     return False
 
 
@@ -47,17 +47,6 @@ def with_tolerance(estimator_: Estimator, tolerance_: Tolerance) -> Estimator:
 def tolerance(estimator_: Estimator) -> Tolerance:
     """Returns what the claim of `estimator_` survives, as far as it says."""
     return getattr(estimator_, "tolerance", Tolerance())
-
-
-def named(estimator_: Estimator, name: str) -> Estimator:
-    """Returns the estimator under the name by which errors call it, as "minimized(vimco)"."""
-    setattr(estimator_, "__name__", name)  # noqa: B010 - a protocol has no name, a function does
-    return estimator_
-
-
-def name_of(estimator_: Estimator) -> str:
-    """Returns what errors call an estimator."""
-    return getattr(estimator_, "__name__", str(estimator_))
 
 
 def estimator(define: Callable[[BoundFn, jax.Array], Coefficients]) -> Estimator:

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds
-from vi_jax.estimators.definition import Rule, Tolerance, name_of, named, tolerance, with_tolerance
+from vi_jax.estimators.definition import Rule, Tolerance, tolerance, with_tolerance
 from vi_jax.estimators.forward_kl import wake_phi, wake_phi_doubly_reparameterized
 from vi_jax.estimators.reparameterized import pathwise
+from vi_jax.names import name_of, named
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
 
 
@@ -105,9 +106,9 @@ def piwae(num_groups: int, estimator_: Estimator = pathwise) -> Estimator:
 
 def _of_bound(own: BoundFn, rule: Rule) -> Rule:
     """The rule asked of one bound, whichever is named beside it."""
-    return lambda bound, log_w: rule(own, log_w)
+    return lambda bound: rule(own)
 
 
 def _both(rules: Iterable[Rule]) -> Rule:
     kept = tuple(rules)
-    return lambda bound, log_w: all(rule(bound, log_w) for rule in kept)
+    return lambda bound: all(rule(bound) for rule in kept)

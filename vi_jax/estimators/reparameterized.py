@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import bounds
-from vi_jax.estimators.definition import Tolerance, always, estimator, name_of, named, with_tolerance
+from vi_jax.estimators.definition import Tolerance, always, estimator, with_tolerance
+from vi_jax.names import name_of, named
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator
 
 
@@ -87,7 +88,7 @@ def doubly_reparameterized(bound: BoundFn, log_w: jax.Array) -> Coefficients:
     _require_continuous("doubly_reparameterized", bound)
     assert form.path is not None, "its derivative is continuous"
     a, path = form.gradient(log_w), form.path(log_w)
-    return Coefficients(a, path, jnp.zeros_like(a), None if form.ratio is None else form.ratio(log_w))
+    return Coefficients(a, path, jnp.zeros_like(a), form.ratio(log_w) if callable(form.ratio) else form.ratio)
 
 
 def _require_continuous(name: str, bound: BoundFn) -> None:

@@ -45,7 +45,7 @@ def leave_one_out(bound: BoundFn, log_w: jax.Array) -> Coefficients:
     log_w = centred(bound, log_w)
     a = bounds.gradient(bound)(log_w)
     advantage = bound(log_w) - _finite_baseline(bounds.omit(bound)(log_w))
-    if bounds.is_linear(bound, log_w):
+    if bounds.is_linear(bound):
         return Coefficients(model=a, path=jnp.zeros_like(a), score=advantage, ratio=0.0)
     return _score(a, advantage)
 

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_jax import bounds as bound_library
 from vi_jax import estimators
+from vi_jax.bounds import derivatives, iwae
 from vi_jax.measurement.result import SweepResult
 from vi_jax.measurement.stream import SweepState
 from vi_jax.measurement.summary import Reference
 from vi_jax.measurement.sweep import ReferenceFn, sweep
+from vi_jax.names import name_of
 from vi_jax.types import BoundFn, Estimator, Guide, Model, Params, PyTree
 
 
@@ -21,19 +22,12 @@ def unbiased_estimators(guide: Guide, bound: BoundFn) -> dict[str, Estimator]:
     Sticking the landing stands for the doubly reparameterized one where the two are the same, which is for the ELBO,
     and `leave_one_out` for `vimco_arithmetic`, which it equals for IWAE. One that is undefined at some K is among them.
     """
-    landing = estimators.sticking_the_landing if is_linear(bound) else estimators.doubly_reparameterized
+    landing = estimators.sticking_the_landing if derivatives.is_linear(bound) else estimators.doubly_reparameterized
     through_draws = (estimators.pathwise, landing) if guide.reparameterized else ()
-    rules = (*through_draws, estimators.leave_one_out, estimators.vimco, estimators.score_function)
-    return {getattr(rule, "__name__"): rule for rule in rules}  # noqa: B009 - a protocol has no name, a function does
-
-
-def is_linear(bound: BoundFn) -> bool:
-    """Whether a bound is known to be linear in log w, as the ELBO is: E[L_K] is then the same at every K."""
-    try:
-        return bound_library.is_linear(bound, jnp.zeros((2, 1)))
-    except ValueError:
-        # Two draws are too few for it, which they never are for the ELBO.
-        return False
+    # The one that is for IWAE alone.
+    of_iwae = (estimators.ovis,) if bound is iwae else ()
+    rules = (*through_draws, estimators.leave_one_out, estimators.vimco, *of_iwae, estimators.score_function)
+    return {name_of(rule): rule for rule in rules}
 
 
 def reference_gradients(
@@ -99,7 +93,7 @@ def reference_gradients(
     )
 
     def reference(name: str, size: int) -> Reference | None:
-        size = max(result.num_samples) if is_linear(bounds[name]) else size
+        size = max(result.num_samples) if derivatives.is_linear(bounds[name]) else size
         defined = [f"{name}/{rule}" for rule in by_bound[name] if (f"{name}/{rule}", size) not in result.undefined]
         return _best(result, defined, size) if defined else None
 

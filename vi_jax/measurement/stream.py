@@ -30,7 +30,7 @@ class SweepState(NamedTuple):
     """How far a sweep has come: arrays alone, to be saved and given back.
 
     Attributes:
-      fingerprint: of the key, parameters, data, replicates, chunks, K and names of objectives of the sweep.
+      fingerprint: of the key, parameters, data, reference, replicates, chunks, K and names of objectives of the sweep.
       done: chunks finished, on each device.
       running: {K: grouped moments}, leaves `[devices, G, U, O, ...]`.
     """
@@ -215,7 +215,7 @@ def _begin(plan: Plan, key, params, x, truth) -> dict[int, Running]:
 def start(plan: Plan, key, params, x, truth, num_replicates: int) -> SweepState:
     """Returns the state before the first replicate."""
     mark = repr((num_replicates, plan.stride, plan.at_once, plan.num_samples, [name for name, _ in plan.objectives]))
-    for leaf in jax.tree.leaves((jax.random.key_data(key), params, x)):
+    for leaf in jax.tree.leaves((jax.random.key_data(key), params, x, truth)):
         mark = f"{zlib.crc32(np.ascontiguousarray(leaf).tobytes(), zlib.crc32(mark.encode()))}"
     fingerprint = jnp.asarray(int(mark) & 0x7FFFFFFF, jnp.int32)
     return SweepState(fingerprint, jnp.zeros((), int), _begin(plan, key, params, x, truth))
@@ -240,7 +240,7 @@ def resumed(fresh: SweepState, given: SweepState) -> SweepState:
     same = shapes[0] == shapes[1] and int(fresh.fingerprint) == int(given.fingerprint)
     if not same:
         raise ValueError(
-            "resume is the state of another sweep: key, params, x, objectives, num_samples, num_replicates, "
+            "resume is the state of another sweep: key, params, x, objectives, num_samples, num_replicates, reference, "
             "chunk_size, num_groups and mesh must be the same as then. Start anew without it."
         )
     return jax.tree.map(jnp.asarray, given)

@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from vi_jax import checks
 from vi_jax.measurement.cut import Arrays, Cut
-from vi_jax.streaming import exchange_for
+from vi_jax.streaming import exchange_for, without_unseen
 from vi_jax.types import Model, Params, PyTree
 
 
@@ -166,32 +166,15 @@ def _nothing(problem: Problem, draw: Drawn) -> tuple[()]:
 
 def _model_pulled(problem: Problem, draws: Drawn, features: tuple[()], log_w: jax.Array, c: jax.Array) -> PyTree:
     del features
-    x, z, found = _without_zero_weights(problem.x, draws.z, log_w, jnp.all(c == 0, axis=0).T)
+    exchange = exchange_for(log_w)
+    x, z = without_unseen(exchange, problem.x, draws.z, jnp.all(c == 0, axis=0).T)
 
     def log_p(theta: PyTree) -> jax.Array:
         return jax.vmap(jax.vmap(functools.partial(problem.model.log_joint, theta), in_axes=(None, 0)))(x, z)
 
     values, pull = jax.vjp(log_p, problem.params.theta)
     gradients = jax.vmap(lambda c: pull(c.T.astype(values.dtype))[0])(c)
-    return jax.tree.map(lambda leaf: jnp.where(found, leaf, 0), gradients)
-
-
-def _without_zero_weights(
-    x: PyTree, z: PyTree, log_w: jax.Array, unseen: jax.Array
-) -> tuple[PyTree, PyTree, jax.Array]:
-    """Exchanges draws that no coefficient sees for others, as `streaming.Exchange` says."""
-    exchange = exchange_for(log_w)
-    x, z = jax.tree.map(lambda leaf: leaf[exchange.datum], (x, z))
-
-    def exchanged(leaf: jax.Array) -> jax.Array:
-        other = jax.vmap(lambda draws, k: draws[k])(leaf, exchange.draw)[:, None]
-        return jnp.where(_over_event(unseen, leaf), other, leaf)
-
-    return x, jax.tree.map(exchanged, z), exchange.found
-
-
-def _over_event(per_draw: jax.Array, leaf: jax.Array) -> jax.Array:
-    return per_draw.reshape(per_draw.shape + (1,) * (leaf.ndim - 2))
+    return jax.tree.map(lambda leaf: jnp.where(exchange.found, leaf, 0), gradients)
 
 
 def _draws_of(problem: Problem, draws: Drawn, phi: PyTree) -> tuple[PyTree, jax.Array]:
@@ -211,7 +194,7 @@ def _phi_pulled(problem: Problem, draws: Drawn, features: PyTree, log_w, path, s
 
     def total(path: jax.Array, score: jax.Array) -> PyTree:
         def weighed(leaf: jax.Array) -> jax.Array:
-            c = _over_event(path.T.astype(leaf.dtype), leaf)
+            c = path.T.astype(leaf.dtype).reshape(*leaf.shape[:2], *(1,) * (leaf.ndim - 2))
             return jnp.where(c == 0, 0, c * leaf)
 
         return pull((jax.tree.map(weighed, features), score.T.astype(log_q.dtype)))[0]

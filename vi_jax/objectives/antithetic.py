@@ -18,6 +18,8 @@ import jax.numpy as jnp
 
 from vi_jax import bounds, checks
 from vi_jax.bounds.derivatives import centred
+from vi_jax.guides.concrete import BinaryConcrete
+from vi_jax.guides.relaxed import relaxation
 from vi_jax.legality import refuse_scaled
 from vi_jax.log_weights import batch_draws, check_problem, checked, model_log_joint
 from vi_jax.types import BoundFn, Guide, Model, Objective, Params, PyTree
@@ -89,7 +91,7 @@ def _antithetic(name: str, model: Model, guide: Guide, bound: BoundFn, num_pairs
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         check_problem(model, guide, params, x)
-        if not bounds.is_linear(bound, jnp.zeros((num_pairs, 1))):
+        if not bounds.is_linear(bound):
             refuse_scaled(f"{name} of {bounds.name_of(bound)}", model, x)
         draws = batch_draws(key, x, jnp.arange(num_pairs))
 
@@ -105,7 +107,7 @@ def _antithetic(name: str, model: Model, guide: Guide, bound: BoundFn, num_pairs
             return jnp.stack([model_log_joint(model, theta, x, z).T for z in pair])
 
         log_p, pull_theta = jax.vjp(joint, params.theta)  # [2, K, B]
-        log_w = log_p - jnp.stack([_log_q(of_draw, z).T for z in pair])
+        log_w = log_p - jnp.stack([_log_q(logits, z) for z in pair])
         values = jnp.stack([bound(w) for w in log_w])
         size = 2 * values.shape[1]
         first, second = centred(bound, log_w, axis=(0, 1))
@@ -141,13 +143,16 @@ def _uniform(keys: jax.Array, indices: jax.Array, logits: jax.Array) -> jax.Arra
 
 
 def _log_q(logits: jax.Array, z: jax.Array) -> jax.Array:
-    """Returns log q(z) `[B, K]` for z `[B, K, ...]`."""
-    return jnp.sum(z * logits - jax.nn.softplus(logits), axis=tuple(range(2, z.ndim)))
+    """Returns log q(z) `[K, B]` for z `[B, K, ...]`."""
+    return jax.vmap(lambda logits, z: jax.vmap(BinaryConcrete(logits, 1.0).discrete_log_prob)(z))(logits, z).T
 
 
 def _logits(name: str, distribution: Any) -> jax.Array:
-    bits = getattr(distribution, "distribution", distribution)
-    if type(bits).__name__ != "Bernoulli":
+    try:
+        bits = relaxation(distribution, 1.0)
+    except ValueError:
+        bits = None
+    if type(bits) is not BinaryConcrete:
         raise ValueError(
             f"{name} needs independent Bernoulli bits, guides.bernoulli or bernoulli_encoder, and the guide's "
             f"distribution is {type(distribution).__name__}: use leave_one_out or vimco."

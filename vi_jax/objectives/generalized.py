@@ -30,6 +30,7 @@ from vi_jax import checks
 from vi_jax.estimators import doubly_reparameterized
 from vi_jax.legality import check_pair, check_scale
 from vi_jax.log_weights import batch_draws, check_problem, checked, guide_log_prob, model_log_joint, sample_and_score
+from vi_jax.pullback import scaled
 from vi_jax.types import BoundFn, Guide, Model, Objective, Params, PyTree
 
 Prior = Callable[[PyTree], Any]
@@ -98,8 +99,11 @@ def generalized_doubly_reparameterized(model: Model, guide: Guide, bound: BoundF
         model_, path, _, ratio = coefficients(log_w)
         a, path = (c.T / log_w.shape[1] for c in (model_, path))
         theta_bar, along_datum = pull_datum(a)
-        scaled = pull_datum(path)[1] if ratio is None else _scaled(jnp.broadcast_to(ratio, log_w.shape).T, along_datum)
-        along_w = jax.tree.map(jnp.add, scaled, *pull_ratio(path))
+        if ratio is None:
+            _, weighed = pull_datum(path)
+        else:
+            weighed = scaled(jnp.broadcast_to(ratio, log_w.shape), along_datum)
+        along_w = jax.tree.map(jnp.add, weighed, *pull_ratio(path))
         prior_bar = _pull_noise(prior, params.theta, z, jax.tree.map(jnp.subtract, along_datum, along_w))
         return bound(log_w), Params(jax.tree.map(jnp.add, theta_bar, prior_bar), *pull_draws(along_w))
 
@@ -122,8 +126,3 @@ def _pull_noise(prior: Prior, theta: PyTree, z: PyTree, z_bar: PyTree) -> PyTree
             "MultivariateNormalDiag, a Transformed of a fixed base, or a ChainDistribution of such; or use "
             f"value_and_grad with doubly_reparameterized. ({error})"
         ) from error
-
-
-def _scaled(per_draw: jax.Array, z_bar: PyTree) -> PyTree:
-    """Each draw's cotangent times its number, `[B, K]`."""
-    return jax.vmap(jax.vmap(lambda number, tree: jax.tree.map(lambda leaf: number * leaf, tree)))(per_draw, z_bar)
