@@ -140,6 +140,7 @@ def test_candidates_are_the_unbiased_estimators_that_the_guide_allows():
     assert not names & {"iwae/sticking_the_landing", "elbo/doubly_reparameterized", "iwae/wake_phi"}
     assert set(unbiased_estimators(vi.guides.categorical(3), vi.bounds.iwae)) == {
         "leave_one_out",
+        "ovis",
         "vimco",
         "score_function",
     }
