@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
@@ -172,9 +173,19 @@ def log2_axis(axes: Axes, values: Iterable[int]) -> None:
 def log_axis(axes: Axes) -> None:
     """Makes the y axis logarithmic, ticked at 1, 2 and 5 times powers of ten, written as plain numbers."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=MAX_TICKS))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    _tick_plainly(axes.yaxis)
+
+
+def log_x_axis(axes: Axes) -> None:
+    """Does the same to the x axis."""
+    axes.set_xscale("log")
+    _tick_plainly(axes.xaxis)
+
+
+def _tick_plainly(axis: Axis) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=MAX_TICKS))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def band(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> None:

@@ -3,13 +3,16 @@
     W1 fit step    mean-field ELBO of a Bayesian logistic regression, 569 × 31, S draws: one step of `vi.fit`
     W2 gradient    IWAE of an autoencoder 784-200-200-50, 100 random binary images, K draws: one gradient
     W3 evidence    `vi.log_evidence` of the same autoencoder, K = 5000, beside the memory of all draws at once
+    W4 sweep       `vi.sweep` of eight pairs at K = 1, 2, …, 1024 on the linear-Gaussian toy, D = 20, 1000 replicates,
+                   beside one pair at K = 1024, and beside a Python loop of a jitted gradient per pair and K
 
     make bench
     python -m experiments.bench --quick
 
 The hand-written programs of W1 and W2 are a scan over steps with optax, and plain `jax.grad` of the same bound; every
-estimator's time is divided by theirs. Each program is compiled once, ahead of time and never from a cache, and
-warmed up; then all programs of a case run in turns, in an order drawn anew each round, and every run is waited for.
+estimator's time is divided by theirs, and those of W4 by that of one pair. Each program is compiled once, never from a
+cache, and warmed up; then all programs of a case run in turns, in an order drawn anew each round, and every run is
+waited for.
 
     ms         of one step or gradient: the median of all finished runs; the file has the quartiles too
     × time     median over rounds of time / hand-written time, with an interval for it of about 95 %
@@ -34,10 +37,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments import cli, progress, store, style
-from experiments.bench.cases import REFERENCE, Config, cases
+from experiments.bench.cases import Config, cases
 from experiments.bench.run import measure
 
-QUICK = Config(regression_samples=(10,), image_samples=(5,), evidence_batch_size=20, num_runs=10, num_evidence_runs=3)
+QUICK = Config(
+    regression_samples=(10,),
+    image_samples=(5,),
+    evidence_batch_size=20,
+    sweep_samples=(1, 16),
+    sweep_replicates=40,
+    num_looped=2,
+    num_runs=10,
+    num_evidence_runs=3,
+    num_loops=3,
+)
 PROVENANCE = ("experiment", "started", "git", "python", "packages", "device", "jax", "environment")
 
 
@@ -78,7 +91,8 @@ def three_digits(value: float) -> float:
 
 def figure(rows: pd.DataFrame) -> Figure:
     """Draws time / hand-written time of every program that was timed beside one, a row each."""
-    timed = rows.loc[rows["ratio"].notna() & (rows["program"] != REFERENCE)].iloc[::-1].reset_index(drop=True)
+    beside_another = rows.duplicated(["workload", "num_samples"])
+    timed = rows.loc[rows["ratio"].notna() & beside_another].iloc[::-1].reset_index(drop=True)
     drawn, axes = style.panels(height=0.6 + 0.17 * len(timed))
     looks = style.cycle(sorted(timed["program"].unique()))
     for program, here in timed.groupby("program"):
@@ -89,7 +103,8 @@ def figure(rows: pd.DataFrame) -> Figure:
     axes[0, 0].axvline(1, color=style.BLACK, linewidth=0.8)
     axes[0, 0].set_yticks(timed.index, names)
     axes[0, 0].set_ylim(-0.6, len(timed) - 0.4)
-    axes[0, 0].set_xlabel("time / time of the hand-written program")
+    style.log_x_axis(axes[0, 0])
+    axes[0, 0].set_xlabel("time / time of the first program of its case")
     return drawn
 
 

@@ -3,9 +3,8 @@
 import dataclasses
 import functools
 import math
-import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,8 @@ import numpy as np
 import optax
 
 import vi_jax as vi
-from experiments.bench import references
+from experiments.bench import references, sweeps
+from experiments.bench.programs import Case, Program
 from vi_jax.models.bernoulli import bernoulli_log_prob
 
 LATENT_DIM, HIDDEN, DATA_DIM = 50, (200, 200), 784
@@ -34,8 +34,12 @@ class Config:
       batch_size: B, images.
       evidence_samples: K of the log-evidence.
       evidence_batch_size: B of the log-evidence.
+      sweep_samples: K of a whole sweep.
+      sweep_replicates: R of it.
+      num_looped: of these, how many one run of the loop does that stands beside it.
       num_runs: timed runs of each program.
       num_evidence_runs: timed runs of the log-evidence.
+      num_loops: timed runs of the loop.
     """
 
     seed: int = 0
@@ -46,45 +50,12 @@ class Config:
     batch_size: int = 100
     evidence_samples: int = 5000
     evidence_batch_size: int = 100
+    sweep_samples: tuple[int, ...] = tuple(2**i for i in range(11))
+    sweep_replicates: int = 1000
+    num_looped: int = 10
     num_runs: int = 40
     num_evidence_runs: int = 30
-
-
-class Program(NamedTuple):
-    """One pure function to compile and to time.
-
-    Attributes:
-      name: what the table calls it.
-      call: `(*arguments) -> arrays`.
-      arguments: arrays.
-      counted: how many of its operations the compiler's count holds, 1 for all of one step, NaN where that cannot be
-        known: the body of every loop counts once, however often it runs.
-      max_runs: at most so many timed runs; 0 compiles it for its memory and does not run it.
-    """
-
-    name: str
-    call: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    counted: float = 1.0
-    max_runs: int = sys.maxsize
-
-
-class Case(NamedTuple):
-    """Programs that do the same work, timed in turns.
-
-    Attributes:
-      workload: what the work is.
-      num_samples: K or S, draws per datum.
-      batch_size: B.
-      num_steps: steps in one call; milliseconds, draws and operations are those of one step.
-      programs: the reference first.
-    """
-
-    workload: str
-    num_samples: int
-    batch_size: int
-    num_steps: int
-    programs: tuple[Program, ...]
+    num_loops: int = 10
 
 
 def cases(config: Config) -> list[Case]:
@@ -93,6 +64,7 @@ def cases(config: Config) -> list[Case]:
         *(regression(config, num_samples) for num_samples in config.regression_samples),
         *(autoencoder(config, num_samples) for num_samples in config.image_samples),
         evidence(config),
+        sweeps.sweep(config.seed, config.sweep_samples, config.sweep_replicates, config.num_looped, config.num_loops),
     ]
 
 

@@ -2,54 +2,24 @@
 
 import math
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.bench.cases import Case, Program
+from experiments.bench.programs import Case, Compiled, Program
 
 NUM_WARM_UP_RUNS = 2
 
 
-class Compiled(NamedTuple):
-    """A program, compiled for this device.
-
-    Attributes:
-      executable: takes the program's arguments.
-      trace_seconds: from Python to the compiler's input.
-      compile_seconds: from there to the executable.
-      flops: floating-point operations of one step, as the compiler counts them; NaN where it does not.
-      temporary_bytes: what one call holds besides arguments and results; NaN where the device does not say.
-    """
-
-    executable: jax.stages.Compiled
-    trace_seconds: float
-    compile_seconds: float
-    flops: float
-    temporary_bytes: float
-
-
 def measure(case: Case, num_runs: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Returns one row per program of the case, the reference first."""
-    compiled = [compile_program(program) for program in case.programs]
+    compiled = [program.prepare(program) for program in case.programs]
     seconds = time_in_turns(case.programs, compiled, num_runs, rng)
     return [
         row(case, program, compiled[0], mine, seconds[0], times)
         for program, mine, times in zip(case.programs, compiled, seconds, strict=True)
     ]
-
-
-def compile_program(program: Program) -> Compiled:
-    """Compiles a program ahead of any call."""
-    start = time.perf_counter()
-    lowered = jax.jit(program.call).lower(*program.arguments)
-    traced = time.perf_counter()
-    executable = lowered.compile()
-    finished = time.perf_counter()
-    flops = (executable.cost_analysis() or {}).get("flops", math.nan) * program.counted
-    memory = getattr(executable.memory_analysis(), "temp_size_in_bytes", math.nan)
-    return Compiled(executable, traced - start, finished - traced, float(flops), float(memory))
 
 
 def time_in_turns(
@@ -72,10 +42,10 @@ def time_in_turns(
 
 
 def seconds_of_one_run(program: Program, compiled: Compiled) -> float:
-    """Returns the seconds from the call to the last finished result."""
+    """Returns the seconds from the call to the last finished result, of all the case's work if the run does a part."""
     start = time.perf_counter()
     jax.block_until_ready(compiled.executable(*program.arguments))
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) / program.share
 
 
 def row(

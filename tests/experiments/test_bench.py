@@ -14,9 +14,18 @@ import pytest
 import vi_jax as vi
 from experiments import cli, progress, style
 from experiments.bench import __main__ as bench
-from experiments.bench import cases, references, run
+from experiments.bench import cases, programs, references, run, sweeps
 
-TINY = cases.Config(num_steps=3, regression_samples=(2,), image_samples=(), evidence_samples=6, evidence_batch_size=2)
+TINY = cases.Config(
+    num_steps=3,
+    regression_samples=(2,),
+    image_samples=(),
+    evidence_samples=6,
+    evidence_batch_size=2,
+    sweep_samples=(1, 2),
+    sweep_replicates=20,
+    num_looped=4,
+)
 
 
 def square(x):
@@ -28,16 +37,16 @@ def square_in_a_loop(x):
 
 
 X = (jnp.ones((16, 16)),)
-TOY = cases.Case(
+TOY = programs.Case(
     "toy",
     num_samples=4,
     batch_size=2,
     num_steps=5,
     programs=(
-        cases.Program("hand-written", square, X),
-        cases.Program("twice", lambda x: (square(x), square(x + 1)), X),
-        cases.Program("loop", square_in_a_loop, X, math.nan, 2),
-        cases.Program("not run", square, X, max_runs=0),
+        programs.Program("hand-written", square, X),
+        programs.Program("twice", lambda x: (square(x), square(x + 1)), X),
+        programs.Program("loop", square_in_a_loop, X, math.nan, 2),
+        programs.Program("not run", square, X, max_runs=0),
     ),
 )
 
@@ -80,7 +89,7 @@ def test_what_was_not_run_has_no_time(rows):
 
 def test_the_operations_of_a_scan_over_steps_are_those_of_one_step():
     few, many = (cases.regression(cases.Config(num_steps=steps), 2).programs[0] for steps in (3, 6))
-    assert run.compile_program(few).flops == run.compile_program(many).flops
+    assert programs.ahead_of_time(few).flops == programs.ahead_of_time(many).flops
 
 
 def test_the_interval_is_that_of_the_median_of_paired_ratios():
@@ -94,9 +103,9 @@ def test_the_interval_is_that_of_the_median_of_paired_ratios():
 
 def test_programs_take_turns():
     order = []
-    compiled = [run.Compiled(cast(Any, partial(order.append, i)), 0, 0, 0, 0) for i in range(3)]
-    programs = tuple(cases.Program(str(i), print, ()) for i in range(3))
-    seconds = run.time_in_turns(programs, compiled, 5, np.random.default_rng(0))
+    compiled = [programs.Compiled(cast(Any, partial(order.append, i)), 0, 0, 0, 0) for i in range(3)]
+    three = tuple(programs.Program(str(i), print, ()) for i in range(3))
+    seconds = run.time_in_turns(three, compiled, 5, np.random.default_rng(0))
     assert [times.size for times in seconds] == [5, 5, 5]
     rounds = np.reshape(order, (run.NUM_WARM_UP_RUNS + 5, 3))
     assert (np.sort(rounds, axis=1) == [0, 1, 2]).all()
@@ -161,7 +170,29 @@ def test_cases_are_those_of_the_configuration():
         ("W2 gradient", 5, ["hand-written", "pathwise", "DReG", "wake-φ"]),
         ("W2 gradient", 50, ["hand-written", "pathwise", "DReG", "wake-φ", "chunk 10"]),
         ("W3 evidence", 5000, ["hand-written", "log_evidence"]),
+        (
+            "W4 sweep",
+            1024,
+            ["iwae/doubly_reparameterized alone", "vi.sweep, 8 pairs × 11 K", "loop over the same"],
+        ),
     ]
+
+
+def test_the_time_of_a_part_is_scaled_to_the_whole(monkeypatch):
+    monkeypatch.setattr(run.time, "perf_counter", iter(range(100)).__next__)
+    part = programs.Program("part", lambda: (), (), share=0.25)
+    assert run.seconds_of_one_run(part, programs.Compiled(part.call, 0, 0, 0, 0)) == 4
+
+
+def test_all_programs_of_a_sweep_measure_the_same_moments():
+    case = sweeps.sweep(0, (2, 4), 20, 20, 1)
+    alone, swept, looped = (program.call(*program.arguments) for program in case.programs)
+    place = list(sweeps.OBJECTIVES).index(sweeps.REFERENCE_NAME)
+    mean, m2 = looped[2 * place + 1]
+    np.testing.assert_allclose(mean[0], swept.value.value[place, 1, 0], rtol=1e-5)
+    np.testing.assert_allclose(m2[1:].sum() / 19, swept.variance.value[place, 1, 0].sum(), rtol=1e-4)
+    pooled = vi.measurement.pool(alone)
+    np.testing.assert_allclose(mean[0], pooled.mean[0], rtol=1e-5)
 
 
 def test_the_package_is_named_after_itself_and_the_command_line_accepts_it():
@@ -212,4 +243,8 @@ def test_progress_names_the_case():
         return iter(())
 
     assert list(bench.run(TINY, cast(Any, track))) == []
-    assert seen == [("bench", "W1 fit step, K = 2", 3), ("bench", "W3 evidence, K = 6", 2)]
+    assert seen == [
+        ("bench", "W1 fit step, K = 2", 3),
+        ("bench", "W3 evidence, K = 6", 2),
+        ("bench", "W4 sweep, K = 2", 3),
+    ]

@@ -155,6 +155,16 @@ def test_two_runs_in_the_same_second_share_nothing(tmp_path, monkeypatch):
     assert (first / "rows.csv").read_bytes() == before
 
 
+@pytest.fixture
+def not_ignored():
+    """Both signals as a program in the foreground has them: a shell starts those in the background without Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGTERM, before[1])
+
+
+@pytest.mark.usefixtures("not_ignored")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_keeps_the_rows_it_reported(tmp_path, capsys, number, status):
     def stopped(config, track):
