@@ -99,6 +99,14 @@ def test_damaged_npz_is_refused(archive, keep):
         formats.read_npz(archive, ("a",))
 
 
+def test_npz_with_a_changed_byte_is_refused(archive):
+    content = bytearray(archive.read_bytes())
+    content[content.index(IMAGES.tobytes()) + 3] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(ValueError, match="no readable npz file: .*CRC"):
+        formats.read_npz(archive, ("a",))
+
+
 @pytest.fixture
 def matlab(tmp_path):
     savemat(tmp_path / "data.mat", {"data": IMAGES[0], "other": IMAGES[1]}, do_compression=True)
@@ -131,7 +139,17 @@ def test_integers_stand_between_commas_or_blanks(tmp_path):
     np.testing.assert_array_equal(blanks, commas)
 
 
-@pytest.mark.parametrize("text", [b"", b"x,y\n", b"x,y\n1,2\n3\n", b"x,y\n1,2.5\n", b"x,y\n1,99999\n", b"x,y\n\xff,1"])
-def test_damaged_table_is_refused(tmp_path, text):
-    with pytest.raises(ValueError, match="file is no readable table file"):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "it has no rows"),
+        (b"x,y\n", "it has no rows"),
+        (b"x,y\n1,2\n3\n", "row 2 does not hold 2 numbers"),
+        (b"x,y\n1,2.5\n", "2.5"),
+        (b"x,y\n1,99999\n", "99999"),
+        (b"x,y\n\xff,1", "0xff"),
+    ],
+)
+def test_damaged_table_is_refused(tmp_path, text, reason):
+    with pytest.raises(ValueError, match=f"file is no readable table file: .*{reason}"):
         formats.read_integers(written(tmp_path, text), 2, num_headers=1)

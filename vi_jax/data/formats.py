@@ -107,7 +107,6 @@ def read_mat(path: Path, keys: tuple[str, ...]) -> Arrays:
       keys: names of the variables.
 
     Raises:
-      ModuleNotFoundError: SciPy is not installed.
       ValueError: the file cannot be read, is empty or truncated, or lacks a variable.
     """
     from scipy.io import loadmat
@@ -136,9 +135,9 @@ def read_integers(path: Path, num_columns: int, num_headers: int) -> np.ndarray:
     with _reading(path, "table", OverflowError):
         lines = path.read_text(encoding="ascii").splitlines()[num_headers:]
         rows = [line.replace(",", " ").split() for line in lines if line.strip()]
-        wrong = [number for number, row in enumerate(rows, num_headers + 1) if len(row) != num_columns]
+        wrong = [number for number, row in enumerate(rows, 1) if len(row) != num_columns]
         if not rows or wrong:
-            _refuse(f"it has {len(rows)} rows; not of {num_columns} numbers: {f'line {wrong[0]}' if wrong else 'all'}")
+            _refuse(f"row {wrong[0]} does not hold {num_columns} numbers" if wrong else "it has no rows")
         return np.array([[int(entry) for entry in row] for row in rows], np.int16)
 
 
