@@ -15,7 +15,7 @@ from vi_jax.data.sources import FASHION_MNIST, MNIST, STATIC_MNIST, STATIC_PARTS
 
 needs_data = pytest.mark.skipif("VI_JAX_DATA" not in os.environ, reason="VI_JAX_DATA names no folder of real data")
 TRAIN = np.arange(32, dtype=np.uint8).reshape(4, 2, 4)
-TEST = 255 - TRAIN[:2]
+TEST = 8 * TRAIN[:2] + 60
 TINY = {"train": sha256_of(TRAIN), "test": sha256_of(TEST)}
 
 
