@@ -1,8 +1,9 @@
 """The files of each data set: names, readers, addresses and checksums.
 
-Where the checksums come from. Of the data: MNIST, static MNIST, OMNIGLOT and German credit from copies at hand, the
-Fashion-MNIST images from Debian's package. Of the downloads: as published in many places for MNIST and Fashion-MNIST;
-the static texts rebuilt from the data, which gives the SHA-1 that others publish; the credit table likewise.
+Where the checksums come from. Of the data: copies at hand, that of Fashion-MNIST from Debian's package; both MNISTs
+agree with the SHA-256 that others publish of the uncompressed files. Of the downloads: for both MNISTs as published, in
+many places; the three static texts rebuilt from the data, which gives the SHA-1 that others publish; the credit table
+rebuilt likewise, which gives its published SHA-256.
 """
 
 from pathlib import Path
