@@ -39,10 +39,11 @@ ONLY_IN = {
     "flax": ("vi_jax.models.deep", "vi_jax.guides.amortized"),
 }
 LAZY_ONLY_IN = {
+    "mlxtend": ("vi_jax.data",),
     "orbax": ("vi_jax.training.checkpoint",),
     "pandas": ("vi_jax.measurement",),
     "pooch": ("vi_jax.data",),
-    "scipy": ("vi_jax.guides.dependent",),
+    "scipy": ("vi_jax.data", "vi_jax.guides.dependent"),
     "sklearn": ("vi_jax.data",),
 }
 

