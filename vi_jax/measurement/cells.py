@@ -1,8 +1,9 @@
 """Which cells (objective, K) a sweep has, and their coefficients on one pool of log-weights."""
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,10 +59,11 @@ def lay_out(
     for size in sizes:
         cells = {}
         for name, (bound, estimator) in objectives.items():
-            try:
-                cells[name] = _cell(guide, bound, estimator, size)
-            except ValueError as error:
-                undefined[name, size] = str(error)
+            cell = _cell(guide._replace(support=None), bound, estimator, size, jnp.result_type(float))
+            if isinstance(cell, str):
+                undefined[name, size] = cell
+            else:
+                cells[name] = cell
         names = tuple(cells)
         bounds = tuple(objectives[name][0] for name in names)
         coefficients, through = (tuple(part) for part in zip(*cells.values(), strict=True)) if cells else ((), ())
@@ -91,16 +93,24 @@ def stacked(row: Row, log_w: jax.Array) -> Stacked:
     return of(log_w)
 
 
-def _cell(guide: Guide, bound: BoundFn, estimator: Estimator, size: int) -> tuple[CoefficientFn, bool]:
-    """Raises `ValueError` where the cell is undefined. Traces; computes nothing."""
-    log_w = jax.ShapeDtypeStruct((size, 2), jnp.result_type(float))
-    shape = getattr(jax.eval_shape(bound, log_w), "shape", None)
+# Three traces of the estimator a cell, which a sweep would repeat at every call and in each of its programs.
+@functools.lru_cache(maxsize=4096)
+def _cell(
+    guide: Guide, bound: BoundFn, estimator: Estimator, size: int, dtype: Any
+) -> tuple[CoefficientFn, bool] | str:
+    """Returns the coefficients of a cell and whether they go through the draws, or why it is undefined."""
+    log_w = jax.ShapeDtypeStruct((size, 2), dtype)
+    try:
+        shape = getattr(jax.eval_shape(bound, log_w), "shape", None)
+        coefficients = zero_where_impossible(bound, estimator(bound))
+        through = check_pair(guide, bound, estimator, size, coefficients) is not fixed_draws
+    except ValueError as error:
+        return str(error)
     if shape != (2,):
         raise TypeError(
             f"bound must map log-weights [K, B] to values [B], got shape {shape}: reduce over axis 0 alone."
         )
-    coefficients = zero_where_impossible(bound, estimator(bound))
-    return coefficients, check_pair(guide, bound, estimator, size, coefficients) is not fixed_draws
+    return coefficients, through
 
 
 def _check_num_samples(num_samples: Sequence[int]) -> tuple[int, ...]:
