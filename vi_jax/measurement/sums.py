@@ -75,15 +75,26 @@ class Sums(NamedTuple):
     score: Sum
 
 
-def contract(c: jax.Array, features: jax.Array) -> jax.Array:
+class Kept(NamedTuple):
+    """Numbers of draws, `[..., P]`, and which draws have one that is not finite: those hold zeros."""
+
+    numbers: jax.Array
+    bad: jax.Array
+
+
+def kept(numbers: jax.Array) -> Kept:
+    """Sorts out, once for all sums, the draws whose numbers cannot be summed."""
+    bad = ~jnp.all(jnp.isfinite(numbers), axis=-1)
+    return Kept(jnp.where(bad[..., None], 0, numbers), bad)
+
+
+def contract(c: jax.Array, features: Kept) -> jax.Array:
     """Returns Σ_k c_k f_k, `[O, B, P]`, of coefficients `[O, K, B]` and features `[B, K, P]`.
 
     A draw to which c gives no weight may hold anything, NaN included: its density need not have a derivative.
     """
-    bad = ~jnp.all(jnp.isfinite(features), axis=-1)
-    clean = jnp.where(bad[..., None], 0, features)
-    total = jnp.einsum("okb,bkp->obp", c.astype(clean.dtype), clean, precision="highest")
-    return jnp.where(jnp.any((c != 0) & bad.T, axis=1)[..., None], jnp.nan, total)
+    total = jnp.einsum("okb,bkp->obp", c.astype(features.numbers.dtype), features.numbers, precision="highest")
+    return jnp.where(jnp.any((c != 0) & features.bad.T, axis=1)[..., None], jnp.nan, total)
 
 
 def path_cotangent(problem: Problem, draw: Drawn) -> PyTree:
@@ -99,25 +110,25 @@ def path_cotangent(problem: Problem, draw: Drawn) -> PyTree:
 # --- per_draw ---------------------------------------------------------------------------------------------------------
 
 
-def _model_features(problem: Problem, draw: Drawn) -> jax.Array:
-    return ravel_pytree(jax.grad(problem.model.log_joint)(problem.params.theta, problem.x, draw.z))[0]
+def _model_features(problem: Problem, draw: Drawn) -> Kept:
+    return kept(ravel_pytree(jax.grad(problem.model.log_joint)(problem.params.theta, problem.x, draw.z))[0])
 
 
-def _model_total(problem: Problem, draws: Drawn, features: jax.Array, log_w: jax.Array, c: jax.Array) -> PyTree:
+def _model_total(problem: Problem, draws: Drawn, features: Kept, log_w: jax.Array, c: jax.Array) -> PyTree:
     del draws, log_w
     return jax.vmap(ravel_pytree(problem.params.theta)[1])(contract(c, features).sum(axis=1))
 
 
-def _path_features(problem: Problem, draw: Drawn) -> jax.Array:
+def _path_features(problem: Problem, draw: Drawn) -> Kept:
     arrays = problem.arrays
     _, pull = jax.vjp(lambda read: problem.cut.sample(arrays._replace(sample=read), draw.source), arrays.sample)
-    return ravel_pytree(pull(path_cotangent(problem, draw))[0])[0]
+    return kept(ravel_pytree(pull(path_cotangent(problem, draw))[0])[0])
 
 
-def _score_features(problem: Problem, draw: Drawn) -> jax.Array:
+def _score_features(problem: Problem, draw: Drawn) -> Kept:
     arrays = problem.arrays
     score = jax.grad(lambda read: problem.cut.log_prob(arrays._replace(score=read), draw.z))(arrays.score)
-    return ravel_pytree(score)[0]
+    return kept(ravel_pytree(score)[0])
 
 
 def _read_sample(problem: Problem, phi: PyTree) -> list[jax.Array]:
@@ -133,14 +144,14 @@ def _shaped(flat: jax.Array, like: list[jax.Array]) -> list[jax.Array]:
     return jax.vmap(jax.vmap(ravel_pytree(jax.tree.map(lambda leaf: leaf[0], like))[1]))(flat)
 
 
-def _phi_total(problem: Problem, draws: Drawn, features: tuple[jax.Array, jax.Array], log_w, path, score) -> PyTree:
+def _phi_total(problem: Problem, draws: Drawn, features: tuple[Kept, Kept], log_w, path, score) -> PyTree:
     del draws, log_w
     read, pull = jax.vjp(lambda phi: (_read_sample(problem, phi), _read_score(problem, phi)), problem.params.phi)
     sums = contract(path, features[0]), contract(score, features[1])
     return jax.vmap(pull)(tuple(_shaped(flat, like) for flat, like in zip(sums, read, strict=True)))[0]
 
 
-def _score_total(problem: Problem, draws: Drawn, features: jax.Array, log_w, path, score) -> PyTree:
+def _score_total(problem: Problem, draws: Drawn, features: Kept, log_w, path, score) -> PyTree:
     del draws, log_w, path
     read, pull = jax.vjp(functools.partial(_read_score, problem), problem.params.phi)
     return jax.vmap(pull)(_shaped(contract(score, features), read))[0]
@@ -241,10 +252,10 @@ def projected(num_directions: int, *, seed: int = 0) -> Sums:
     num_directions = checks.check_positive_int("num_directions", num_directions)
     along = functools.partial(directions, num_directions=num_directions, seed=seed)
 
-    def model_features(problem: Problem, draw: Drawn) -> jax.Array:
+    def model_features(problem: Problem, draw: Drawn) -> Kept:
         theta = problem.params.theta
         log_p = lambda theta: problem.model.log_joint(theta, problem.x, draw.z)  # noqa: E731
-        return jax.vmap(lambda v: jax.jvp(log_p, (theta,), (v,))[1])(along(theta))
+        return kept(jax.vmap(lambda v: jax.jvp(log_p, (theta,), (v,))[1])(along(theta)))
 
     def tangents(problem: Problem) -> Arrays:
         """Of the arrays of one datum, along every direction in φ."""
@@ -252,7 +263,7 @@ def projected(num_directions: int, *, seed: int = 0) -> Sums:
         read = lambda phi: problem.cut.encode(phi, problem.x)[:2]  # noqa: E731
         return jax.vmap(lambda v: jax.jvp(read, (phi,), (v,))[1])(along(phi))
 
-    def path_features(problem: Problem, draw: Drawn) -> jax.Array:
+    def path_features(problem: Problem, draw: Drawn) -> Kept:
         arrays, z_bar = problem.arrays, path_cotangent(problem, draw)
 
         def one(v: list[jax.Array]) -> jax.Array:
@@ -260,12 +271,12 @@ def projected(num_directions: int, *, seed: int = 0) -> Sums:
             moved = jax.jvp(sample, (arrays.sample,), (v,))[1]
             return sum(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum(a * b), z_bar, moved)), start=jnp.zeros(()))
 
-        return jax.vmap(one)(tangents(problem)[0])
+        return kept(jax.vmap(one)(tangents(problem)[0]))
 
-    def score_features(problem: Problem, draw: Drawn) -> jax.Array:
+    def score_features(problem: Problem, draw: Drawn) -> Kept:
         arrays = problem.arrays
         log_q = lambda read: problem.cut.log_prob(arrays._replace(score=read), draw.z)  # noqa: E731
-        return jax.vmap(lambda v: jax.jvp(log_q, (arrays.score,), (v,))[1])(tangents(problem)[1])
+        return kept(jax.vmap(lambda v: jax.jvp(log_q, (arrays.score,), (v,))[1])(tangents(problem)[1]))
 
     def measure(gradient: PyTree) -> jax.Array:
         flat = jax.vmap(lambda v: ravel_pytree(v)[0])(along(gradient))
