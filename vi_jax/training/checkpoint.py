@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_jax.checks import check_positive_int
 from vi_jax.training import manifest
 from vi_jax.types import PyTree
 
@@ -61,9 +60,10 @@ def save(folder: Path, step: int, tree: PyTree, *, about: Mapping[str, Any], kee
 
     Raises:
       OSError: what could not be written, why, and the remedy. The checkpoints before it are as they were.
-      TypeError, ValueError: a step or a number to keep that is none.
+      ValueError: a step below 0, or fewer than 2 to keep.
     """
-    step, keep = check_positive_int("step + 1", step + 1) - 1, check_positive_int("keep - 1", keep - 1) + 1
+    if step < 0 or keep < 2:
+        raise ValueError(f"step must be at least 0 and keep at least 2, got {step} and {keep}.")
     target, temporary = folder / f"{step:010d}", folder / f"{WRITING}{step:010d}"
     leaves = _named(tree)
     arrays = {name: _as_numpy(leaf) for name, leaf in leaves.items()}
