@@ -96,7 +96,7 @@ def test_the_rows_are_the_history_number_for_number(short):
     np.testing.assert_array_equal(
         second["gradient_norm_phi"].to_numpy(np.float32), trained.history.gradient_norm.phi[1]
     )
-    evaluated = second.dropna(subset=["evaluation['theta']"])
+    evaluated = second[second["evaluation['theta']"].notna()]
     np.testing.assert_array_equal(evaluated["step"], trained.history.evaluations.step[1])
     np.testing.assert_array_equal(
         evaluated["evaluation['theta']"].to_numpy(np.float32), trained.history.evaluations.value["theta"][1]
