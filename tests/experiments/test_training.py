@@ -56,10 +56,10 @@ def run(folder, about=None, num_steps=STEPS, state=STACKED, **options):
 
 
 def identical(one, two):
-    def bits(leaf):
-        return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(bits(a), bits(b)), one, two)
+    """States and histories of two runs, bit for bit."""
+    assert (one.num_nonfinite, one.why) == (two.num_nonfinite, two.why)
+    numbers = [(jax.random.key_data(run.state.key), run.state._replace(key=()), run.history) for run in (one, two)]
+    jax.tree.map(np.testing.assert_array_equal, *numbers)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_blocks_are_the_whole_run_and_files_change_nothing(short):
     state, history = jax.vmap(
         lambda state: vi.fit(None, noisy, ADAM, state, DATA, num_steps=20, evaluate=look, **PATHS)
     )(STACKED)
-    identical((state.params, state.key), (trained.state.params, trained.state.key))
+    jax.tree.map(np.testing.assert_array_equal, state.params, trained.state.params)
     np.testing.assert_allclose(history.value, trained.history.value, rtol=1e-6)
     np.testing.assert_array_equal(trained.history.evaluations.step, [[3, 6, 9, 12, 15, 18]] * 2)
     identical(trained, run(None, num_steps=20))
@@ -125,7 +125,8 @@ def test_killed_at_five_random_moments_it_ends_with_the_same_bits(whole, tmp_pat
     folder, trained = whole
     moments, killed = random.Random(0), []
     command = [sys.executable, str(Path(__file__)), str(tmp_path / "killed")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | cache
     for _ in range(5):
         before = newest(tmp_path / "killed")
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
