@@ -55,14 +55,13 @@ def test_they_change_nothing_of_the_training_and_see_its_parameters(start, whole
     found = whole[1].evaluations
     np.testing.assert_array_equal(found.step, [4, 8, 12])
     assert found.value["noise"].shape == (3, 2)
-    after_four, _ = run(start, 4)
-    identical(look(evaluation_key(after_four), after_four.params), jax.tree.map(lambda leaf: leaf[0], found.value))
+    last, _ = run(start, 12)
+    identical(look(evaluation_key(last), last.params), jax.tree.map(lambda leaf: leaf[-1], found.value))
 
 
-@pytest.mark.parametrize("cuts", [(3, 7, 4), (4, 10)])
-def test_a_run_in_blocks_gives_the_evaluations_of_the_whole(start, whole, cuts):
+def test_a_run_in_blocks_gives_the_evaluations_of_the_whole(start, whole):
     state, parts = start, []
-    for length in cuts:
+    for length in (3, 7, 4):  # before the first evaluation, over two, and past the last
         state, part = run(state, length, evaluate=look, evaluate_every=4)
         parts.append(part)
     identical(state, whole[0])
@@ -122,14 +121,13 @@ def test_large_data_of_an_evaluation_are_an_argument_of_the_program(start):
         traces.append(1)
         return jnp.abs(test - params.theta).sum()
 
-    for test in (jnp.zeros(3), jnp.ones(3)):
-        _, history = run(start, 4, evaluate=jax.tree_util.Partial(distance, test), evaluate_every=2)
-        np.testing.assert_allclose(history.evaluations.value, 3 * jnp.abs(test[0] - theta_at(start)), rtol=1e-5)
-    assert len(traces) <= 2
-
-
-def theta_at(start):
-    return jnp.array([run(start, 2)[0].params.theta, run(start, 4)[0].params.theta])
+    found = [
+        run(start, 4, evaluate=jax.tree_util.Partial(distance, test), evaluate_every=4)[1].evaluations.value[0]
+        for test in (jnp.zeros(3), jnp.ones(3))
+    ]
+    assert len(traces) == 1
+    # The parameters are the same: θ < 0 would move both distances by 3, and 0 < θ < 1 neither.
+    assert abs(found[0] - found[1]) > 0.1
 
 
 @pytest.mark.parametrize("options", [{"evaluate": look}, {"evaluate_every": 3}])

@@ -49,10 +49,10 @@ def split_r_hat(iterates: jax.Array) -> jax.Array:
 
         R̂² = (n − 1)/n + B/W,   2C halves of n = ⌊T/2⌋ iterates
 
-    with W the mean of the variances within halves and B the variance of their means (times n, over n). Runs from
+    with W the mean of the variances within halves and B the variance of their means. Runs from
     different starts or seeds that are still on their way have R̂ well above 1; one chain, split, sees its own drift.
     Gelman et al., Bayesian Data Analysis (3rd ed., 2013), section 11.4; Vehtari et al. 2021 (arXiv:1903.08008). NaN
-    where no half varies; of an odd T the first iterate is left out.
+    for a constant; of an odd T the first iterate is left out.
 
     Args:
       iterates: `[C, T, ...]`, T ≥ 4.
@@ -64,7 +64,7 @@ def split_r_hat(iterates: jax.Array) -> jax.Array:
     n = halves.shape[1]
     within = jnp.mean(jnp.var(halves, axis=1, ddof=1), axis=0)
     between = jnp.var(jnp.mean(halves, axis=1), axis=0, ddof=1)
-    return jnp.sqrt((n - 1) / n + between / within)
+    return _unless_constant(halves, jnp.sqrt((n - 1) / n + between / within))
 
 
 def effective_sample_size(iterates: jax.Array) -> jax.Array:
@@ -75,7 +75,7 @@ def effective_sample_size(iterates: jax.Array) -> jax.Array:
     for 2C halves of n iterates. ρ_t, the autocorrelation at lag t, is 1 − (W − mean autocovariance at t)/V with V the
     variance over all halves, so that halves that disagree count as correlated. The sum is cut by Geyer's rule: pairs
     ρ_2t + ρ_2t+1 are made non-increasing and summed as long as they are positive. Vehtari et al. 2021
-    (arXiv:1903.08008), section 3.2, as in Stan. NaN where no half varies.
+    (arXiv:1903.08008), section 3.2, as in Stan. NaN for a constant.
 
     Args:
       iterates: `[C, T, ...]`, T ≥ 4.
@@ -92,7 +92,7 @@ def effective_sample_size(iterates: jax.Array) -> jax.Array:
     pairs = correlation[: n // 2 * 2].reshape(n // 2, 2, *correlation.shape[1:]).sum(axis=1)
     kept = jnp.cumprod(pairs > 0, axis=0)
     time = 2 * jnp.sum(kept * jax.lax.cummin(pairs, axis=0), axis=0) - 1
-    return m * n / jnp.maximum(time, 1 / jnp.log10(m * n)) + 0 * total / total
+    return _unless_constant(halves, m * n / jnp.maximum(time, 1 / jnp.log10(m * n)))
 
 
 def standard_error_of_average(iterates: jax.Array) -> jax.Array:
@@ -135,7 +135,7 @@ def settled(iterates: jax.Array, *, largest_r_hat: float = 1.1, largest_standard
     Dhaka et al. 2020 (arXiv:2009.00666): R̂ says that the chains have reached the stationary law, after which averaging
     begins, and MCSE that the average is known, at a fixed learning rate; Welandawe et al. 2022 (arXiv:2203.15945)
     repeat it at ever smaller rates. MCSE has the units of the parameter: 0.02 suits locations and log-scales of
-    standardised latents, not the weights of a network. Coordinates that never move are left out.
+    standardised latents, not the weights of a network. Constant coordinates are left out.
 
     C chains are mapped seeds, and iterates come from `fit(..., evaluate=lambda key, params: flat parameters)`:
 
@@ -167,6 +167,11 @@ def _halves(iterates: jax.Array) -> jax.Array:
         )
     chains, length = iterates.shape[0], iterates.shape[1] // 2
     return iterates[:, -2 * length :].reshape(2 * chains, length, *iterates.shape[2:])
+
+
+def _unless_constant(halves: jax.Array, found: jax.Array) -> jax.Array:
+    """NaN where all iterates are equal: what their rounding errors say is nothing."""
+    return jnp.where(jnp.max(halves, axis=(0, 1)) == jnp.min(halves, axis=(0, 1)), jnp.nan, found)
 
 
 def _autocovariance(chains: jax.Array) -> jax.Array:
