@@ -70,9 +70,11 @@ def test_a_run_in_blocks_gives_the_evaluations_of_the_whole(start, whole):
 
 def test_no_key_of_an_evaluation_is_that_of_a_step(start):
     states = [start._replace(step=jnp.int32(step)) for step in range(50)]
-    of_steps = [jax.random.key_data(jax.random.split(jax.random.fold_in(KEY, step))) for step in range(50)]
-    of_evaluations = [jax.random.key_data(evaluation_key(state))[None] for state in states]
-    assert len(np.unique(np.concatenate([*of_steps, *of_evaluations]), axis=0)) == 150
+    steps = [jax.random.fold_in(KEY, step) for step in range(50)]
+    # What a step draws from, its own key included: an evaluation that splits its key must not meet those of a step.
+    of_steps = [jnp.stack([key, *jax.random.split(key)]) for key in steps]
+    of_evaluations = [evaluation_key(state)[None] for state in states]
+    assert len(np.unique(jax.random.key_data(jnp.concatenate([*of_steps, *of_evaluations])), axis=0)) == 200
 
 
 def test_seeds_and_learning_rates_are_one_program_and_each_run_is_the_single_one(start, whole):

@@ -48,6 +48,20 @@ def test_the_averages_of_many_runs_have_the_errors_they_claim():
     assert abs(z.mean()) < 4 / np.sqrt(200)
 
 
+def test_the_effective_size_of_a_few_iterates_is_its_definition_term_by_term():
+    few = autoregressive(0.6, seed=1, chains=3, length=24)  # Its pairs rise, and end below zero: both rules apply.
+    halves = few.astype(np.float64).reshape(6, 12)
+    centred = halves - halves.mean(axis=1, keepdims=True)
+    covariance = [(centred[:, lag:] * centred[:, : 12 - lag]).sum(axis=1).mean() / 12 for lag in range(12)]
+    within, between = halves.var(axis=1, ddof=1).mean(), halves.mean(axis=1).var(ddof=1)
+    rho = [1 - (within - c) / (within * 11 / 12 + between) for c in covariance]
+    pairs = [1 + rho[1], *(rho[2 * t] + rho[2 * t + 1] for t in range(1, 6))]
+    kept = next(t for t, pair in enumerate(pairs) if pair <= 0)
+    assert pairs[2] > pairs[1]
+    time = -1 + 2 * np.minimum.accumulate(pairs[:kept]).sum()
+    np.testing.assert_allclose(ESS(few), 72 / time, rtol=1e-4)
+
+
 def test_chains_that_alternate_count_for_more_than_their_number_up_to_the_limit():
     alternating = jnp.array([[1.0, -1.0] * 100, [-1.0, 1.0] * 100])
     np.testing.assert_allclose(ESS(alternating), 400 * np.log10(400), rtol=1e-5)
