@@ -81,7 +81,8 @@ def train(
 
     A process that is killed at any moment resumes after the last block that was saved, and ends with the history and
     the parameters of a run that was never killed, bit for bit: the same programs meet the same numbers. On another
-    device or version of JAX they agree to rounding, and a line says that this may be so.
+    device or version of JAX they agree to rounding, and a line says that this may be so. A GPU repeats its bits with
+    `XLA_FLAGS=--xla_gpu_deterministic_ops=true`. One process at a time may train in a folder.
 
     Args:
       objective: as for `vi.fit`.
