@@ -29,7 +29,7 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments import progress, provenance, recording, store, style, tables
+from experiments import progress, provenance, recording, resuming, store, style, tables
 
 ConfigT = TypeVar("ConfigT")
 
@@ -51,32 +51,52 @@ class Options:
       quick: the reduced configuration, to see the whole path work. Other flags still override it.
       out: the folder that receives `<experiment>/<run>/`. Nothing in it is overwritten.
       redraw: draw the figure of this earlier run again from its rows, and compute nothing.
+      resume: go on with this earlier run, in its folder and with its configuration, from its last checkpoint.
       keep: also leave the figure here, as PNG. An earlier one is replaced.
     """
 
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     out: Path = Path("results")
     redraw: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN_DIR")] = None
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN_DIR")] = None
     keep: Annotated[Path | None, tyro.conf.arg(name="keep-figure", metavar="PNG")] = None
 
 
+def without_folder(run: Run[ConfigT], config: ConfigT, track: progress.Track, folder: Path) -> Iterator[store.Block]:
+    """Calls the `run(config, track)` of an experiment that writes nothing but its rows."""
+    return run(config, track)
+
+
+def with_folder(
+    run: Callable[[ConfigT, progress.Track, Path], Iterator[store.Block]],
+    config: ConfigT,
+    track: progress.Track,
+    folder: Path,
+) -> Iterator[store.Block]:
+    """Calls the `run(config, track, folder)` of an experiment that trains in its folder, as `training.train` does."""
+    return run(config, track, folder)
+
+
 def main(
-    run: Run[ConfigT],
+    run: Callable[..., Iterator[store.Block]],
     figure: Callable[[pd.DataFrame], Figure],
     config: ConfigT,
     *,
     quick: ConfigT,
     table: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
+    call: Callable[..., Iterator[store.Block]] = without_folder,
     argv: Sequence[str] | None = None,
 ) -> Path:
     """Runs an experiment from the command line and returns the folder of its results.
 
     Args:
-      run: `(config, track) -> iterator of blocks of rows`.
+      run: `(config, track) -> iterator of blocks of rows`; what else it takes, `call` gives it.
       figure: `rows -> Figure`.
       config: the defaults. Every field is a flag.
       quick: the defaults under `--quick`.
       table: `rows -> DataFrame`, what to print at the end.
+      call: `(run, config, track, folder) -> blocks`; `with_folder` for a run that keeps checkpoints, so that
+        `--resume` can go on with it: all rows are reported anew, and what was trained is not trained again.
       argv: the arguments, without the program; those of the process if None.
 
     Raises:
@@ -88,17 +108,28 @@ def main(
     name = experiment_name(module)
     argv = sys.argv[1:] if argv is None else argv
     check_configs(config, quick)
-    options, config = parse(name, module.__doc__ or "", quick if "--quick" in argv else config, argv)
+
+    def parsed(argv: Sequence[str]) -> tuple[Options, ConfigT]:
+        return parse(name, module.__doc__ or "", quick if "--quick" in argv else config, argv)
+
+    options, chosen = parsed(argv)
     if options.redraw is not None:
         folder = options.redraw
         check_experiment(name, folder)
         summary, paths = present(figure, table, folder)
     else:
         enable_compilation_cache(os.environ)
-        record = provenance.record(name, Path(inspect.getfile(run)), config, argv)
-        folder = store.create(options.out, name, provenance.stem(config))
+        earlier = {}
+        if options.resume is not None:
+            check_experiment(name, options.resume)
+            resuming.check_alone(chosen, config)
+            argv = resuming.arguments(options.resume)
+            chosen = parsed(argv)[1]
+            earlier = resuming.reopen(options.resume, chosen)
+        record = provenance.record(name, Path(inspect.getfile(run)), chosen, argv) | earlier
+        folder = options.resume or store.create(options.out, name, provenance.stem(chosen))
         with recording.recorded(folder, record), progress.display(sys.stderr) as track:
-            for block in run(config, track):
+            for block in call(run, chosen, track, folder):
                 store.append(folder, store.as_frame(block))
             summary, paths = present(figure, table, folder)
     if options.keep is not None:
@@ -128,7 +159,7 @@ def check_configs(config: Any, quick: Any) -> None:
     fields = {field.name for field in dataclasses.fields(config)}
     if "seed" not in fields:
         raise TypeError(f"{type(config).__name__} needs a field `seed: int = 0`; it has {sorted(fields)}")
-    if taken := fields & {"quick", "out", "redraw", "from_", "keep", "keep_figure"}:
+    if taken := fields & {"quick", "out", "redraw", "from_", "resume", "keep", "keep_figure"}:
         raise TypeError(
             f"{type(config).__name__} must not have fields {sorted(taken)}: every experiment has such a flag"
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments import provenance, store
+from experiments import provenance, resuming, store
 
 
 @contextlib.contextmanager
@@ -52,3 +52,6 @@ def end_early(folder: Path, record: dict[str, Any]) -> None:
     if (folder / "rows.csv").exists():
         redraw = f"python -m experiments.{record['experiment']} --from {shlex.quote(str(folder))}"
         print(f"the rows reported so far are kept; to draw them: {redraw}", file=sys.stderr)
+    if resuming.has_checkpoints(folder):
+        go_on = f"python -m experiments.{record['experiment']} --resume {shlex.quote(str(folder))}"
+        print(f"what was trained so far is kept; to go on: {go_on}", file=sys.stderr)

@@ -31,7 +31,11 @@ PUBLIC = {
         restricted_boltzmann_machine sigmoid_belief_net student_t_target table target""",
     "vi_jax.guides": """Affine BinaryConcrete Concrete FullRank MeanField affine antithetic bernoulli bernoulli_encoder
         categorical chain fixed full_rank gaussian_encoder mean_field quasi_monte_carlo relaxed straight_through""",
-    "vi_jax.training": "History TrainState fit init_state make_step subsample",
+    "vi_jax.training": """Evaluations History TrainState check_finite fit init_state make_step num_nonfinite_gradients
+        separate subsample""",
+    "vi_jax.training.checkpoint": "Restored restore save",
+    "vi_jax.training.stopping": """RelativeChange Settled effective_sample_size relative_change settled split_r_hat
+        standard_error_of_average""",
     "vi_jax.measurement": """Choice Costs Estimate Evidence Moments Quantities Recommendation Reference SweepResult
         SweepState WeightSummary by_leaf cell_costs coordinate_snr coordinate_snr_floor gradient_snr gradient_variance
         log_evidence mean_value over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled

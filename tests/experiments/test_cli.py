@@ -316,7 +316,7 @@ def test_help_shows_the_question_every_field_and_the_cache(capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "The command line is tested on a tiny experiment" in text
-    for flag in ("--quick", "--out", "--from", "--seed", "--num-samples", "--scale", "VI_JAX_CACHE=off"):
+    for flag in ("--quick", "--out", "--from", "--resume", "--seed", "--num-samples", "--scale", "VI_JAX_CACHE=off"):
         assert flag in text
 
 

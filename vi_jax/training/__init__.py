@@ -1,6 +1,12 @@
-"""Training: one pure step, and a scan of them."""
+"""Training: one pure step, a scan of them, rules to stop by, and checkpoints."""
 
+from vi_jax.training import checkpoint as checkpoint
+from vi_jax.training import stopping as stopping
+from vi_jax.training.finite import check_finite as check_finite
+from vi_jax.training.finite import num_nonfinite_gradients as num_nonfinite_gradients
 from vi_jax.training.fit import fit as fit
+from vi_jax.training.optimizers import separate as separate
+from vi_jax.training.step import Evaluations as Evaluations
 from vi_jax.training.step import History as History
 from vi_jax.training.step import TrainState as TrainState
 from vi_jax.training.step import init_state as init_state

@@ -35,6 +35,18 @@ class TrainState(NamedTuple):
     extra: PyTree = ()
 
 
+class Evaluations(NamedTuple):
+    """What was measured every n steps.
+
+    Attributes:
+      step: int32 `[M]`, the steps taken before each of the M measurements.
+      value: what the function of `(key, params)` returned, every leaf with M in front.
+    """
+
+    step: jax.Array
+    value: PyTree
+
+
 class History(NamedTuple):
     """What a run reports: leaves of shape `[T]` for T steps, `()` for a single step.
 
@@ -42,11 +54,16 @@ class History(NamedTuple):
       value: mean of the objective's values over the batch, in nats, before the update. Not finite if any value is not.
       num_nonfinite: int32, how many data of the batch had a value that is not finite.
       gradient_norm: `Params` of Euclidean norms, θ̄'s and φ̄'s.
+      nonfinite_gradient: bool, whether any number of the gradient is not finite. What was done about it is the
+        optimizer's to say: `optax.apply_if_finite` skips the step, and `training.check_finite` stops a run.
+      evaluations: what `fit(evaluate=...)` measured on the way, `Evaluations`; () without it.
     """
 
     value: jax.Array
     num_nonfinite: jax.Array
     gradient_norm: Params
+    nonfinite_gradient: jax.Array
+    evaluations: Evaluations | tuple[()] = ()
 
 
 def init_state(
@@ -83,12 +100,12 @@ def make_step(
         params ← params + optimizer(−ḡ),   ḡ the objective's gradient, an ascent direction
 
     The sign is turned here and nowhere else: optax minimises. What an optimizer should do about a gradient that is not
-    finite is the optimizer's to say, as in `optax.apply_if_finite`; the step only counts the data whose value is not.
+    finite is the optimizer's to say, as in `optax.apply_if_finite`; the step only reports it, and how many values were.
 
     Args:
       objective: `(key, params, x) -> (values [B], Params)`; for a training state whose `extra` is not (),
         `(key, params, x, extra) -> (values [B], Params, extra)`.
-      optimizer: any optax transformation of `Params`; `optax.partition` treats θ and φ apart.
+      optimizer: any optax transformation of `Params`; `training.separate` treats θ and φ apart.
       prepare: `(key, batch) -> x`, run inside the step: binarizes, augments. Its draws and the objective's are
         independent, and the objective's do not depend on whether there is a `prepare`.
       batch_size: data per step, drawn uniformly with replacement; None takes all N, in their order. An objective sees
@@ -161,7 +178,9 @@ def _evaluate(
 
 def _report(values: jax.Array, gradient: Params) -> History:
     num_nonfinite = jnp.sum(~jnp.isfinite(values), dtype=jnp.int32)
-    return History(jnp.mean(values), num_nonfinite, Params(*map(_euclidean_norm, gradient)))
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]
+    norms = Params(*map(_euclidean_norm, gradient))
+    return History(jnp.mean(values), num_nonfinite, norms, ~jnp.all(jnp.array(finite, bool)))
 
 
 def _euclidean_norm(tree: PyTree) -> jax.Array:
