@@ -14,7 +14,10 @@ from vi_jax.models import likelihoods
 
 pytestmark = pytest.mark.usefixtures("x64")
 KEY = jax.random.key(0)
-A, B = np.array([-1.3, 0.4, 2.0]), np.array([-0.5, -1.6, 0.3])  # Two heads of three pixels.
+A, B = (
+    np.array([-1.3, 0.4, 2.0]),
+    np.array([-0.5, -1.6, 2.1]),
+)  # Two heads of three pixels; the last is wide, its cells narrow.
 COUNTS, REAL = np.array([0.0, 5.0, 16.0]), np.array([0.3, -1.0, 2.5])
 
 
@@ -54,7 +57,7 @@ CASES = {
     "discretized_logistic": (
         likelihoods.discretized_logistic(256),
         {"loc": A, "log_scale": B},
-        [0, 100, 255],
+        [0, 100, 254],
         lambda x: logistic_cell(np.asarray(x), A, B, 256),
         256,
     ),
