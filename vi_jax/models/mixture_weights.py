@@ -33,10 +33,10 @@ def mixture_weights(
 
     Le, Kosiorek, Siddharth, Teh and Wood, "Revisiting Reweighted Wake-Sleep" (arXiv:1805.10469). Its problem is the
     default, with data at θ = `TRUE_MIXTURE_LOGITS` and a start at θ = `FAR_MIXTURE_LOGITS`, where their code learns 2θ;
-    its guide is `guides.categorical_encoder(1, 20, hidden=(16, 16))`. From that start a
-    component in which the guide stops drawing is lost: θ̄ = Σ_k w̃_k ∂_θ log p(z_k) lowers the weight of whatever is not
-    drawn, and the guide is told of nothing it did not draw. A defensive mixture with a uniform law of z
-    (`objectives.defensive_wake_phi`) keeps every component drawn.
+    its guide is `guides.categorical_encoder(1, 20, hidden=(16, 16))`. From that start a component in which the guide
+    stops drawing is lost: θ̄ = Σ_k w̃_k ∂_θ log p(z_k) lowers the weight of whatever is not drawn, and the guide is told
+    of nothing it did not draw. A defensive mixture with a uniform law of z (`objectives.defensive_wake_phi`) keeps all
+    components drawn.
 
     Args:
       num_components: C ≥ 1.
