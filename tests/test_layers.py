@@ -36,7 +36,17 @@ ANYWHERE = {"jax", "optax", "chex", "numpy"} | set(sys.stdlib_module_names)
 # Where the others may be imported, by the beginning of the module's name; LAZY ones only inside a function.
 ONLY_IN = {
     "distrax": ("vi_jax.models", "vi_jax.guides"),
-    "flax": ("vi_jax.models.deep", "vi_jax.guides.amortized"),
+    "flax": (
+        "vi_jax.models.deep",
+        "vi_jax.models.layered",
+        "vi_jax.models.belief_net",
+        "vi_jax.models.convolutional",
+        "vi_jax.guides.amortized",
+        "vi_jax.guides.convolutional",
+        "vi_jax.guides.couplings",
+        "vi_jax.guides.encoder",
+        "vi_jax.guides.flow",
+    ),
 }
 LAZY_ONLY_IN = {
     "mlxtend": ("vi_jax.data",),

@@ -23,14 +23,18 @@ PUBLIC = {
         disarm enumerated enumerated_forward_kl exact_draws generalized_doubly_reparameterized initial_control joined
         log_variance maximum_likelihood relax score_climbing sleep start_chain""",
     "vi_jax.models": """BernoulliMixture ChainDistribution ExactModel LinearLayer Partial ReversedChain
-        bernoulli_decoder bernoulli_mixture boltzmann_log_partition codes factor_analysis gaussian_kl gaussian_mean
+        bernoulli_decoder bernoulli_mixture boltzmann_log_partition codes convolutional_decoder decoder deep_belief_net
+        factor_analysis gaussian_kl gaussian_mean
         gaussian_mixture gaussian_renyi_bound gaussian_target global_latent gumbel_target hidden_given_visible
         hierarchical_decoder linear_gaussian linear_gaussian_chain linear_gaussian_elbo linear_gaussian_optimum
-        log_sum_over_codes mean_field_optimum mixture_labels normal_gamma normal_gamma_coordinate_ascent
+        log_sum_over_codes mean_field_optimum mixture_labels mixture_weights normal_gamma normal_gamma_coordinate_ascent
         normal_gamma_elbo normalized_table observe optimal_mean_field ppca ppca_maximum_likelihood quadrature_kl
         restricted_boltzmann_machine sigmoid_belief_net student_t_target table target""",
-    "vi_jax.guides": """Affine BinaryConcrete Concrete FullRank MeanField affine antithetic bernoulli bernoulli_encoder
-        categorical chain fixed full_rank gaussian_encoder mean_field quasi_monte_carlo relaxed straight_through""",
+    "vi_jax.models.likelihoods": """Binomial Likelihood bernoulli binomial discretized_logistic gaussian gaussian_fixed
+        gaussian_per_pixel""",
+    "vi_jax.guides": """Affine BinaryConcrete Concrete FlowParams FullRank MeanField affine antithetic bernoulli
+        bernoulli_encoder categorical categorical_encoder chain convolutional_encoder fixed flow flow_encoder full_rank
+        gaussian_encoder mean_field quasi_monte_carlo relaxed straight_through""",
     "vi_jax.training": """Evaluations History TrainState check_finite fit init_state make_step num_nonfinite_gradients
         separate subsample""",
     "vi_jax.training.checkpoint": "Restored restore save",

@@ -72,3 +72,13 @@ def test_bernoulli_network_is_the_written_out_one_with_one_head():
     logits = hidden @ phi["logits"]["kernel"] + phi["logits"]["bias"]
     mean = jax.jit(lambda phi: guide.distribution(phi, x).mean())(phi)
     np.testing.assert_allclose(mean, 1 / (1 + np.exp(-logits)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [guides.gaussian_encoder, guides.bernoulli_encoder])
+def test_a_mean_is_taken_from_the_datum_first(make):
+    mean, x = np.array([0.2, -3.0]), np.array([1.0, 2.0])
+    plain, centred = make(2, 2, hidden=(3,)), make(2, 2, hidden=(3,), mean=mean)
+    phi = somewhere(plain)
+    np.testing.assert_allclose(
+        centred.distribution(phi, x).mean(), plain.distribution(phi, x - mean).mean(), rtol=1e-12
+    )

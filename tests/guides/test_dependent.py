@@ -10,12 +10,15 @@ from jax.scipy import stats
 
 import vi_jax as vi
 from tests import problems
+from tests.guides.test_every_guide import somewhere
 from tests.populations import z_scores
 from vi_jax import bounds, estimators, guides
 from vi_jax.guides import dependent
 from vi_jax.log_weights import batch_draws, sample_and_score
 
 KEY = jax.random.key(0)
+FLOW = guides.flow(2, num_layers=3, coupling_hidden=(4,))
+FLOW_ENCODER = guides.flow_encoder(2, 2, hidden=(3,), num_layers=2, coupling_hidden=(4, 3))
 SAMPLERS = {"antithetic": guides.antithetic, "quasi_monte_carlo": guides.quasi_monte_carlo}
 
 
@@ -34,8 +37,10 @@ def draws(guide: vi.Guide, phi, key: jax.Array, num_samples: int, batch_size: in
         ),
         (guides.affine(2, 2, variance=0.5), guides.Affine(jnp.eye(2), jnp.array([0.3, -1.0]))),
         (guides.gaussian_encoder(2, 2, hidden=(3,)), guides.gaussian_encoder(2, 2, hidden=(3,)).init(KEY)),
+        (FLOW, somewhere(FLOW)),
+        (FLOW_ENCODER, somewhere(FLOW_ENCODER)),
     ],
-    ids=["mean_field", "full_rank", "affine", "encoder"],
+    ids=["mean_field", "full_rank", "affine", "encoder", "flow", "flow_encoder"],
 )
 def test_from_noise_and_the_density_are_of_one_distribution(make, phi):
     """log q(T(ε)) = log N(ε; 0, I) − log |∂T/∂ε|."""

@@ -11,15 +11,20 @@ from vi_jax import guides
 pytestmark = pytest.mark.usefixtures("x64")
 KEY = jax.random.key(0)
 
-REPARAMETERIZED = {
+GAUSSIAN = {
     "mean_field": guides.mean_field(3, initial_scale=0.7),
     "full_rank": guides.full_rank(3, initial_scale=0.7),
     "affine": guides.affine(4, 3, variance=2 / 3),
     "gaussian_encoder": guides.gaussian_encoder(4, 3, hidden=(5, 6)),
 }
+REPARAMETERIZED = GAUSSIAN | {
+    "flow": guides.flow(3, num_layers=3, coupling_hidden=(4, 5)),
+    "flow_encoder": guides.flow_encoder(4, 3, hidden=(5,), num_layers=2, coupling_hidden=(6,)),
+}
 DISTRAX = REPARAMETERIZED | {
     "categorical": guides.categorical(4),
     "bernoulli": guides.bernoulli(3),
+    "categorical_encoder": guides.categorical_encoder(4, 3, hidden=(5,)),
     "bernoulli_encoder": guides.bernoulli_encoder(4, 3, hidden=(5, 6)),
 }
 # Their distributions are our own: `sample` and `log_prob`, no shapes.
@@ -28,6 +33,7 @@ GUIDES = DISTRAX | {
     "relaxed category": guides.relaxed(guides.categorical(4), temperature=0.5),
     "straight-through": guides.straight_through(guides.categorical(4), temperature=0.5),
 }
+ENCODERS = ["affine", "gaussian_encoder", "bernoulli_encoder", "categorical_encoder", "flow_encoder"]
 X = np.array([[0, 1, 1, 0], [1, 1, 0, 1]], np.float32)
 
 
@@ -45,7 +51,7 @@ def moved(phi, direction, step):
     return jax.tree.map(lambda p, d: p + step * d, phi, direction)
 
 
-@pytest.mark.parametrize("name", REPARAMETERIZED)
+@pytest.mark.parametrize("name", GAUSSIAN)
 def test_log_prob_is_the_gaussian_density_of_the_stated_moments(name):
     guide = REPARAMETERIZED[name]
     z = np.array([[0.3, -1.0, 2.0], [1.5, 0.2, -0.4]])
@@ -59,7 +65,7 @@ def test_log_prob_is_the_gaussian_density_of_the_stated_moments(name):
     np.testing.assert_allclose(log_prob, stats.multivariate_normal(mean, covariance).logpdf(z), rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", REPARAMETERIZED)
+@pytest.mark.parametrize("name", GAUSSIAN)
 def test_draws_have_the_stated_mean_and_covariance(name):
     guide, num_draws = REPARAMETERIZED[name], 20_000
 
@@ -150,30 +156,30 @@ def test_a_single_draw_has_no_batch_shape(name):
     def shapes(key):
         q = guide.distribution(guide.init(key), X[0])
         assert q.batch_shape == ()
-        assert q.event_shape == (() if name == "categorical" else (3,))
+        assert q.event_shape == (() if name.startswith("categorical") else (3,))
         return q.sample(seed=key)
 
-    assert jax.eval_shape(shapes, KEY).shape == (() if name == "categorical" else (3,))
+    assert jax.eval_shape(shapes, KEY).shape == (() if name.startswith("categorical") else (3,))
     assert guide.reparameterized == (name in REPARAMETERIZED)
 
 
-@pytest.mark.parametrize("name", ["affine", "gaussian_encoder", "bernoulli_encoder"])
+@pytest.mark.parametrize("name", ENCODERS)
 def test_a_datum_of_another_shape_never_broadcasts(name):
     guide = GUIDES[name]
     phi = jax.eval_shape(guide.init, KEY)
     for shape in ((), (1,), (4, 1), (2, 4)):
         with pytest.raises(ValueError, match=r"x must have shape \(4,\).*batch axes"):
-            jax.eval_shape(lambda phi, x: guide.distribution(phi, x).mean(), phi, jnp.zeros(shape))
+            jax.eval_shape(lambda phi, x: guide.distribution(phi, x).sample(seed=KEY), phi, jnp.zeros(shape))
 
 
 @pytest.mark.parametrize("dtype", [jnp.int8, jnp.int32, jnp.bool_, jnp.float32])
-@pytest.mark.parametrize("name", ["affine", "gaussian_encoder", "bernoulli_encoder"])
+@pytest.mark.parametrize("name", ENCODERS)
 def test_data_of_any_dtype_give_the_same_distribution(name, dtype):
     guide = GUIDES[name]
     phi = somewhere(guide)
-    mean = jax.jit(lambda x: guide.distribution(phi, x).mean())
+    draw = jax.jit(lambda x: guide.distribution(phi, x).sample(seed=KEY))
     with jax.numpy_dtype_promotion("strict"):
-        np.testing.assert_allclose(mean(X[0].astype(dtype)), mean(X[0].astype(np.float64)), rtol=1e-12)
+        np.testing.assert_allclose(draw(X[0].astype(dtype)), draw(X[0].astype(np.float64)), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +192,13 @@ def test_data_of_any_dtype_give_the_same_distribution(name, dtype):
         (lambda: guides.bernoulli(0), ValueError, "dim must be .*got 0"),
         (lambda: guides.bernoulli_encoder(4, 2.0), TypeError, "latent_dim must be .*got 2.0"),
         (lambda: guides.gaussian_encoder(4, 2, hidden=(0,)), ValueError, "hidden must be .*got 0"),
+        (lambda: guides.categorical_encoder(4, 0), ValueError, "num_categories must be .*got 0"),
+        (lambda: guides.gaussian_encoder(4, 2, mean=[0.5]), ValueError, r"mean must be 4 finite .* shape \(1,\)"),
+        (lambda: guides.bernoulli_encoder(1, 2, mean=[np.nan]), ValueError, "mean must be .* 1 that are not finite"),
+        (lambda: guides.convolutional_encoder(2, channels=(8,)), ValueError, r"channels must be two.* got \(8,\)"),
+        (lambda: guides.flow(1), ValueError, "latent_dim must be at least 2 .* got 1: take gaussian_encoder"),
+        (lambda: guides.flow_encoder(4, 2, coupling_hidden=()), ValueError, "coupling_hidden must .*got ()"),
+        (lambda: guides.flow(2, num_layers=0), ValueError, "num_layers must be .*got 0"),
         (lambda: guides.mean_field(2, initial_scale=0.0), ValueError, "initial_scale must be positive .* got 0.0"),
         (lambda: guides.full_rank(2, initial_scale=np.inf), ValueError, "initial_scale must be positive .* got inf"),
         (lambda: guides.affine(2, 2, variance=np.nan), ValueError, "variance must be positive .* got nan"),

@@ -31,8 +31,14 @@ CASES = {
     "three layers": (models.linear_gaussian_chain((1, 2, 1), 3), VECTORS, (ONES, VECTORS[:, 1:], VECTORS[:, :1])),
     "normal_gamma": (models.normal_gamma(3), VECTORS, VECTORS[:, 1:]),
     "sigmoid_belief_net": (models.sigmoid_belief_net(2, 3), BITS, BITS[:, 1:]),
+    "deep_belief_net": (
+        models.deep_belief_net((2, 1), 3, hidden=((), (2,))),
+        BITS,
+        (BITS[:, 1:], BITS[:, :1]),
+    ),
     "restricted_boltzmann_machine": (models.restricted_boltzmann_machine(2, 3), BITS, BITS[:, 1:]),
     "mixture_labels": (models.mixture_labels(3, 3), VECTORS, jnp.arange(3)),
+    "mixture_weights": (models.mixture_weights(3, spacing=1.0, scale=0.7), VECTORS[:, :1], jnp.arange(3)),
     "gaussian_mixture": (models.gaussian_mixture(*TWO_BUMPS), VECTORS, VECTORS[:, 1:]),
     "student_t_target": (models.student_t_target(5.0), VECTORS, VECTORS[:, 1:2]),
 }

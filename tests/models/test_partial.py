@@ -26,6 +26,7 @@ HIDING = {
     "bernoulli_mixture": models.bernoulli_mixture(3, 4),
     "factor_analysis": models.factor_analysis(2, 4),
     "sigmoid_belief_net": models.sigmoid_belief_net(2, 4),
+    "deep_belief_net": models.deep_belief_net((2, 1), 4, hidden=((), ())),
 }
 
 

@@ -2,6 +2,9 @@
 
 from vi_jax.chains import ChainDistribution as ChainDistribution
 from vi_jax.chains import ReversedChain as ReversedChain
+from vi_jax.models import likelihoods as likelihoods
+from vi_jax.models.belief_net import LayeredCodes as LayeredCodes
+from vi_jax.models.belief_net import deep_belief_net as deep_belief_net
 from vi_jax.models.bernoulli import bernoulli_log_prob as bernoulli_log_prob
 from vi_jax.models.bernoulli_mixture import BernoulliMixture as BernoulliMixture
 from vi_jax.models.bernoulli_mixture import bernoulli_mixture as bernoulli_mixture
@@ -15,8 +18,9 @@ from vi_jax.models.conjugate import gaussian_mean as gaussian_mean
 from vi_jax.models.conjugate import linear_gaussian as linear_gaussian
 from vi_jax.models.conjugate import linear_gaussian_elbo as linear_gaussian_elbo
 from vi_jax.models.conjugate import linear_gaussian_optimum as linear_gaussian_optimum
+from vi_jax.models.convolutional import convolutional_decoder as convolutional_decoder
 from vi_jax.models.deep import bernoulli_decoder as bernoulli_decoder
-from vi_jax.models.deep import hierarchical_decoder as hierarchical_decoder
+from vi_jax.models.deep import decoder as decoder
 from vi_jax.models.divergences import gaussian_kl as gaussian_kl
 from vi_jax.models.divergences import gaussian_renyi_bound as gaussian_renyi_bound
 from vi_jax.models.divergences import mean_field_optimum as mean_field_optimum
@@ -34,6 +38,7 @@ from vi_jax.models.factor_analysis import optimal_mean_field as optimal_mean_fie
 from vi_jax.models.factor_analysis import ppca as ppca
 from vi_jax.models.factor_analysis import ppca_maximum_likelihood as ppca_maximum_likelihood
 from vi_jax.models.global_latent import global_latent as global_latent
+from vi_jax.models.layered import hierarchical_decoder as hierarchical_decoder
 from vi_jax.models.linear_chain import LinearLayer as LinearLayer
 from vi_jax.models.linear_chain import linear_gaussian_chain as linear_gaussian_chain
 from vi_jax.models.mixture import Density as Density
@@ -44,6 +49,9 @@ from vi_jax.models.mixture import gumbel_target as gumbel_target
 from vi_jax.models.mixture import mixture_labels as mixture_labels
 from vi_jax.models.mixture import student_t_target as student_t_target
 from vi_jax.models.mixture import target as target
+from vi_jax.models.mixture_weights import FAR_MIXTURE_LOGITS as FAR_MIXTURE_LOGITS
+from vi_jax.models.mixture_weights import TRUE_MIXTURE_LOGITS as TRUE_MIXTURE_LOGITS
+from vi_jax.models.mixture_weights import mixture_weights as mixture_weights
 from vi_jax.models.normal_gamma import NormalGamma as NormalGamma
 from vi_jax.models.normal_gamma import NormalTimesGamma as NormalTimesGamma
 from vi_jax.models.normal_gamma import normal_gamma as normal_gamma

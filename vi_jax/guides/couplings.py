@@ -1,0 +1,96 @@
+"""Affine coupling layers with a context: what the flows of `guides.flow` are stacks of (flax linen, distrax)."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vi_jax import checks
+from vi_jax.types import PyTree
+
+# A layer stretches by e^{±2} at most, so that nothing overflows in a stack; log_scale outside has no such limit.
+_MAX_LOG_SCALE = 2.0
+
+
+class Couplings(NamedTuple):
+    """`init: key -> tuple of φ`; `distribution: (tuple of φ, loc, log_scale, context) -> law of z`."""
+
+    init: Callable[[jax.Array], tuple[PyTree, ...]]
+    distribution: Callable[[tuple[PyTree, ...], jax.Array, jax.Array, jax.Array], distrax.Transformed]
+
+
+class _Conditioner(nn.Module):
+    """`([kept], [context]) -> (shift, log_scale)`, each `[moved]`; zero at `init`, so that a layer starts as identity.
+
+    The context has a matrix of its own: mapped over draws, its product is computed once per datum.
+    """
+
+    hidden: Sequence[int]
+    moved: int
+    activation: Callable[[jax.Array], jax.Array]
+
+    @nn.compact
+    def __call__(self, kept: jax.Array, context: jax.Array) -> tuple[jax.Array, jax.Array]:
+        dtype = jnp.result_type(float)
+        dense = functools.partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform(), param_dtype=dtype)
+        first, *others = self.hidden
+        h = dense(first, name="kept")(kept)
+        if context.size:
+            h = h + dense(first, name="context", use_bias=False)(context)
+        for width in others:
+            h = dense(width)(self.activation(h))
+        output = nn.Dense(2 * self.moved, kernel_init=nn.initializers.zeros, param_dtype=dtype, name="affine")
+        shift, log_scale = jnp.split(output(self.activation(h)), 2)
+        return shift, _MAX_LOG_SCALE * jnp.tanh(log_scale / _MAX_LOG_SCALE)
+
+
+def couplings(
+    dim: int,
+    context_dim: int,
+    num_layers: int,
+    hidden: Sequence[int],
+    activation: Callable[[jax.Array], jax.Array],
+) -> Couplings:
+    """Makes the stack of couplings, after the checks of every flow."""
+    if checks.check_positive_int("latent_dim", dim) < 2:
+        raise ValueError("latent_dim must be at least 2 for a coupling, got 1: take gaussian_encoder or mean_field.")
+    num_layers = checks.check_positive_int("num_layers", num_layers)
+    widths = tuple(checks.check_positive_int("coupling_hidden", width) for width in hidden)
+    if not widths:
+        raise ValueError("coupling_hidden must name one hidden layer at least, got (): (32, 32).")
+    lower = dim // 2
+    # Layers in the order in which noise passes: even ones keep the lower coordinates and move the upper.
+    kept = [lower if layer % 2 == 0 else dim - lower for layer in range(num_layers)]
+    networks = [_Conditioner(widths, dim - size, activation) for size in kept]
+
+    def init(key: jax.Array) -> tuple[PyTree, ...]:
+        keys = jax.random.split(key, num_layers)
+        layers = zip(networks, keys, kept, strict=True)
+        return tuple(net.init(key, jnp.zeros(size), jnp.zeros(context_dim))["params"] for net, key, size in layers)
+
+    def distribution(
+        phi: tuple[PyTree, ...], loc: jax.Array, log_scale: jax.Array, context: jax.Array
+    ) -> distrax.Transformed:
+        layers = [
+            distrax.SplitCoupling(
+                split_index=lower,
+                event_ndims=1,
+                conditioner=functools.partial(_condition, network, part, context),
+                bijector=lambda affine: distrax.ScalarAffine(affine[0], log_scale=affine[1]),
+                swap=bool(layer % 2),
+            )
+            for layer, (network, part) in enumerate(zip(networks, phi, strict=True))
+        ]
+        outer = distrax.Block(distrax.ScalarAffine(loc, log_scale=log_scale), 1)
+        noise = distrax.MultivariateNormalDiag(jnp.zeros_like(loc), jnp.ones_like(loc))
+        return distrax.Transformed(noise, distrax.Chain([outer, *layers[::-1]]))
+
+    return Couplings(init, distribution)
+
+
+def _condition(network: _Conditioner, phi: PyTree, context: jax.Array, kept: Any) -> Any:
+    return network.apply({"params": phi}, kept, context)
