@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 QUICK ?=
+JOBS ?= 1
 
 RUN = "$(VENV)/bin/python"
 PIP = $(RUN) -m pip install -qq --no-input --disable-pip-version-check
@@ -42,6 +43,7 @@ help: ## print this list
 	@echo "VENV=DIR            the environment's folder (now: $(VENV))"
 	@echo "ARGS='...'          passed on by run, test, certify, bench and experiments, as in: make test ARGS='-k iwae'"
 	@echo "QUICK=1             makes 'make experiments' use the quick forms: minutes in all, and docs/figures stays as it is"
+	@echo "JOBS=2              how many experiments run at a time: more than 1 spoils the times that they report"
 
 venv: ## build the environment
 	@$(FIND_PYTHON); \
@@ -85,12 +87,9 @@ bench: venv ## time the gradients on this machine's device
 experiments: venv ## run every experiment, each experiments/*.py that defines run(), and renew its figure in docs/figures
 	@names=$$(grep -l '^def run(' experiments/*.py | sed 's|.*/||; s|\.py$$||'); \
 	[ -n "$$names" ] || { echo "error: no experiments/*.py defines run()" >&2; exit 1; }; \
-	for name in $$names; do \
-	    echo "experiment $$name"; \
-	    $(RUN) -m "experiments.$$name" \
-	        $(if $(filter-out 0,$(QUICK)),--quick,--keep-figure "docs/figures/$$name.png") $(ARGS) || failed="$$failed $$name"; \
-	done; \
-	[ -z "$$failed" ] || { echo "error: failed:$$failed" >&2; exit 1; }
+	printf '%s\n' $$names | xargs -P $(JOBS) -I NAME sh -c 'echo "experiment NAME"; \
+	    $(RUN) -m experiments.NAME $(if $(filter-out 0,$(QUICK)),--quick,--keep-figure docs/figures/NAME.png) $(ARGS) || \
+	    { echo "error: experiment NAME failed" >&2; exit 1; }'
 
 constraints: ## pin the newest releases that fit, for all Pythons and extras
 	@$(FIND_PYTHON); \

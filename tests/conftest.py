@@ -6,13 +6,19 @@ OneHotCategorical cannot score their own integer draws, and under `jax_legacy_pr
 tell its shape. The first is a fixture here, for the code that is ours alone.
 """
 
+import os
 from collections.abc import Iterator
 
 import hypothesis
 import jax
 import pytest
 
-import experiments as experiments  # Sets the optimisation level at which XLA compiles, before JAX starts it.
+from experiments import cli  # Sets the optimisation level at which XLA compiles, before JAX starts it.
+
+# Compiling is most of the work. A folder that is named keeps what was compiled, for another run of the tests and for
+# the experiments alike; without one, tests leave nothing behind.
+if os.environ.get("VI_JAX_CACHE"):
+    cli.enable_compilation_cache(os.environ)
 
 # The first example pays for the compilation, so no deadline; the same examples on every machine, so no flakes.
 hypothesis.settings.register_profile("vi_jax", deadline=None, derandomize=True)
