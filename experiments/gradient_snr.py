@@ -8,8 +8,9 @@ SNR = ‖E g‖ / √tr Cov g of one gradient over the batch, theory says for K 
     SNR ∝ 1/√K   φ of IWAE by the path or by VIMCO; φ of MIWAE and PIWAE at a fixed number of groups M
     SNR ∝ √M     θ and φ of MIWAE at a fixed size K/M of its groups
 
-and slopes of log SNR against log K are fitted for K ≥ 64. All cells share draws and groups of replicates, so a slope
-has a paired interval: the jackknife that leaves one group out of every point.
+The slope s of log SNR against log K is fitted twice: a line for K ≥ 64, as a plot shows it, which is not yet that of
+theory; and its limit, by log SNR = a + s log K + b/K + c/K² where a group has four draws or more. All cells share draws
+and groups of replicates, so a slope has a paired interval: the jackknife that leaves one group out of every point.
 
 Where the mean of n gradients stands for the signal, as it must where no exact answer is known, a point that is not
 resolved from zero is left out of the fit (weighted by the points' errors) and drawn as an upper limit. |mean|/sd of a
@@ -19,18 +20,20 @@ Rainforth et al. 2018 (arXiv:1802.04537); Tucker et al. 2018 (arXiv:1810.04152);
 
     python -m experiments.gradient_snr
 
-Seed 0, float32, two shared CPU cores of a busy machine, 1 min 40 s; slopes with the exact signal (± half of a 95 %
-interval), all within 0.07 of theory:
+Seed 0, float32, two shared CPU cores of a busy machine, 1 min; limits with the exact signal, ± half of a 95 % interval,
+and the slope of the line:
 
-    φ   −½   IWAE −0.498 ± 0.002, VIMCO −0.493 ± 0.001, MIWAE and PIWAE (M = 4) −0.493 ± 0.002
-        +½   ELBO 0.500 ± 0.001, CIWAE 0.493 ± 0.001, DReG 0.483 ± 0.002, OVIS 0.503 ± 0.003,
-             wake-φ 0.506 ± 0.002, doubly reparameterized 0.491 ± 0.002
-    θ   +½   ELBO 0.499 ± 0.004, IWAE 0.488 ± 0.004, CIWAE 0.495 ± 0.004, MIWAE (M = 4) 0.445 ± 0.004
-    √M  +½   MIWAE in groups of 16: θ 0.499 ± 0.004, φ 0.500 ± 0.001
+    φ   −½   IWAE −0.500 ± 0.002 (−0.498), VIMCO −0.501 ± 0.002 (−0.493), MIWAE and PIWAE −0.502 ± 0.003 (−0.493)
+        +½   ELBO 0.500 ± 0.002 (0.500), CIWAE 0.500 ± 0.002 (0.493), DReG 0.498 ± 0.003 (0.483),
+             OVIS 0.500 ± 0.005 (0.503), wake-φ 0.500 ± 0.002 (0.506), wake-φ DReG 0.499 ± 0.002 (0.491)
+    θ   +½   ELBO 0.499 ± 0.006 (0.499), IWAE 0.503 ± 0.006 (0.488), CIWAE 0.499 ± 0.006 (0.495),
+             MIWAE 0.505 ± 0.011 (0.445)
+    √M  +½   MIWAE in groups of 16: θ 0.496 ± 0.012 (0.499), φ 0.498 ± 0.003 (0.500)
 
-From the measured signal, weighted by its errors, the same within 1½ half-widths, except that 2000 pathwise gradients of
-IWAE at K = 256 and at 1024 see no φ̄ at all: no slope. Of the mean gradients, 440 coordinates in each of 59
-cells, the furthest from its exact value is 4.2 standard errors away.
+Every limit has theory in its interval, and every line is within 0.07 of it. From the measured signal, weighted by its
+errors, lines are the same within 1½ half-widths, except that 2000 pathwise gradients of IWAE at K = 256 and at 1024 see
+no φ̄ at all: no slope. Of the mean gradients, 440 coordinates in each of 59 cells, the furthest from its exact value is
+4.2 standard errors away.
 `--quick` (K ≤ 64, where slopes are not yet those of theory) takes half a minute.
 """
 
@@ -65,7 +68,7 @@ class Config:
       offset: standard deviation of the parameters around the optimum.
       num_samples: K.
       num_replicates: R, pools of the largest K.
-      smallest_fitted: slopes are fitted for K from here on, where the asymptotics have begun.
+      smallest_fitted: lines are fitted for K from here on.
     """
 
     seed: int = 0
@@ -79,15 +82,17 @@ class Config:
 
 QUICK = Config(num_samples=(4, 16, 64), num_replicates=600, smallest_fitted=4)
 GROUPS, GROUP_SIZE, BETA = 4, 16, 0.5
+SMALLEST_GROUP, CORRECTIONS = 4, 2
 
 
 class Case(NamedTuple):
-    """An objective, what it is called, and the slopes that theory gives it in θ and in φ."""
+    """An objective, what it is called, the slopes that theory gives it in θ and in φ, and how many groups it makes."""
 
     label: str
     pair: tuple[vi.BoundFn, vi.Estimator]
     theta: float
     phi: float
+    groups: int = 1
 
 
 def groups_of(size: int) -> tuple[vi.BoundFn, vi.Estimator]:
@@ -106,8 +111,8 @@ CASES = {
     "elbo/pathwise": Case("ELBO", (B.elbo, E.pathwise), 0.5, 0.5),
     "iwae/pathwise": Case("IWAE", (B.iwae, E.pathwise), 0.5, -0.5),
     "iwae/vimco": Case("VIMCO", (B.iwae, E.vimco), 0.5, -0.5),
-    "miwae/pathwise": Case("MIWAE, M = 4", (B.miwae(GROUPS), E.pathwise), 0.5, -0.5),
-    "piwae/pathwise": Case("PIWAE, M = 4", (B.iwae, E.piwae(GROUPS)), 0.5, -0.5),
+    "miwae/pathwise": Case("MIWAE, M = 4", (B.miwae(GROUPS), E.pathwise), 0.5, -0.5, GROUPS),
+    "piwae/pathwise": Case("PIWAE, M = 4", (B.iwae, E.piwae(GROUPS)), 0.5, -0.5, GROUPS),
     "ciwae/pathwise": Case("CIWAE, β = ½", (B.ciwae(BETA), E.pathwise), 0.5, 0.5),
     "iwae/doubly_reparameterized": Case("DReG", (B.iwae, E.doubly_reparameterized), 0.5, 0.5),
     "iwae/ovis": Case("OVIS", (B.iwae, E.ovis), 0.5, 0.5),
@@ -234,9 +239,10 @@ def cell_rows(result: vi.SweepResult, truth: dict, name: str, block: str) -> Ite
 
 
 def slope_row(config: Config, result: vi.SweepResult, truth: dict, name: str, block: str) -> dict[str, Any]:
-    """Returns the two slopes of an objective and block: with the exact signal, and with the measured one."""
+    """Returns the slopes of an objective and block: their limit and their line, and the line of the measured signal."""
     exact = slopes.exact_signal(result, name, block, norms(truth, name, block))
     fitted = exact.num_samples >= config.smallest_fitted
+    expanded = exact.where(exact.num_samples >= SMALLEST_GROUP * CASES[name].groups)
     measured = slopes.measured_signal(result, name, block).where(fitted)
     count = np.asarray(result.grouped[result.num_samples[-1]].count)
     return row(
@@ -244,6 +250,7 @@ def slope_row(config: Config, result: vi.SweepResult, truth: dict, name: str, bl
         name,
         block,
         theory=getattr(CASES[name], block),
+        **intervals.columns("limit", slopes.slope(expanded, count, slopes.equally, CORRECTIONS)),
         **intervals.columns("slope", slopes.slope(exact.where(fitted), count, slopes.equally)),
         **intervals.columns("slope_measured", slopes.slope(measured, count)),
         left_out=int(np.isnan(measured.log_value).sum()),
@@ -252,7 +259,7 @@ def slope_row(config: Config, result: vi.SweepResult, truth: dict, name: str, bl
 
 COLUMNS = (
     *("K", "snr", "snr_low", "snr_high", "measured", "measured_low", "measured_high", "coordinate_snr", "floor"),
-    *("largest_z", "theory", "slope", "slope_low", "slope_high"),
+    *("largest_z", "theory", "limit", "limit_low", "limit_high", "slope", "slope_low", "slope_high"),
     *("slope_measured", "slope_measured_low", "slope_measured_high", "left_out"),
 )
 
@@ -265,17 +272,18 @@ def row(part: str, objective: str, block: str, **values: float) -> dict[str, Any
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the slopes beside those of theory.
 
-    `out` counts the points that are not resolved; z is the largest of any coordinate's mean against the exact one.
+    z is the largest of any coordinate's mean against the exact one; `out` counts the points that are not resolved.
     """
     found = rows.query("part == 'slope' and (block == 'phi' or objective in @OWN_THETA)")
     names = [CASES[name].label for name in found["objective"]]
     columns: dict[str, Any] = {"": names, "of": [GREEK[block] for block in found["block"]]}
     columns |= {"theory": found["theory"].map("{:+.1f}".format)}
-    for column, title in (("slope", "exact signal"), ("slope_measured", "measured")):
-        columns |= {title + end: found[column + end] for end in ("", "_low", "_high")}
     z = dict(pd.Series(rows.groupby(["objective", "block"])["largest_z"].max()).items())
-    columns["out"] = found["left_out"].astype(int)
+    for column, title in (("limit", "K → ∞"), ("slope", "line")):
+        columns |= {title + end: found[column + end] for end in ("", "_low", "_high")}
     columns["z"] = [f"{z[pair]:.1f}" for pair in zip(found["objective"], found["block"], strict=True)]
+    columns |= {f"measured{end}": found[f"slope_measured{end}"] for end in ("", "_low", "_high")}
+    columns["out"] = found["left_out"].astype(int)
     return pd.DataFrame(columns)
 
 
@@ -352,13 +360,15 @@ def naive(axes: Axes, cells: pd.DataFrame) -> None:
 
 
 def all_slopes(axes: Axes, found: pd.DataFrame) -> None:
-    """Draws every slope with its interval beside what theory says."""
+    """Draws the limit of every slope with its interval, and hollow that of a line, beside what theory says."""
     names = list(CASES)
     for block, color, shift in (("theta", style.BLUE, 0.18), ("phi", style.VERMILLION, -0.18)):
         here = found.query(f"block == '{block}'").set_index("objective").loc[names]
         y = np.arange(len(names))[::-1] + shift
-        axes.hlines(y, here["slope_low"], here["slope_high"], color=color)
-        axes.plot(here["slope"], y, color=color, marker="o" if block == "theta" else "D", linestyle="")
+        look: dict[str, Any] = {"color": color, "marker": "o" if block == "theta" else "D", "linestyle": ""}
+        axes.plot(here["slope"], y, **look, fillstyle="none", markeredgewidth=0.6)
+        axes.hlines(y, here["limit_low"], here["limit_high"], color=color)
+        axes.plot(here["limit"], y, **look, markersize=2)
     for theory in (-0.5, 0.5):
         axes.axvspan(theory - 0.07, theory + 0.07, color=style.GREY, alpha=0.2, linewidth=0)
     axes.set_yticks(np.arange(len(names))[::-1], [CASES[name].label for name in names])

@@ -99,26 +99,29 @@ def equally(error: np.ndarray) -> np.ndarray:
     return np.ones_like(error)
 
 
-def slope(points: Points, count: np.ndarray, weights: Weights = by_error) -> Estimate:
-    """Returns the slope of the logarithm against log K by least squares; NaN from fewer than two points.
+def slope(points: Points, count: np.ndarray, weights: Weights = by_error, corrections: int = 0) -> Estimate:
+    """Returns s of log value = a + s log K + b/K + c/K² + … by least squares; NaN from fewer points than terms.
 
     Args:
       points: those without a value are left out.
       count: `[G]`, replicates in each group.
       weights: of the points, made of their own jackknife errors.
+      corrections: how many powers of 1/K are fitted beside the line, for what a power law of large K lacks at small K.
     """
     kept = points.where(np.isfinite(points.log_value) & np.isfinite(points.log_without).all(axis=1))
-    if len(kept.num_samples) < 2:
+    if len(kept.num_samples) < 2 + corrections:
         return Estimate(*(jnp.full((), jnp.nan),) * 3)
     factor = count.sum() / count - 1.0
     error = np.sqrt(np.mean(factor * (kept.log_without - kept.log_value[:, None]) ** 2, axis=1))
-    c = contrast(np.log(kept.num_samples), weights(error))
+    c = contrast(kept.num_samples, weights(error), corrections)
     whole, without = c @ kept.log_value, c @ kept.log_without
     reach = jackknife.quantile(jnp.asarray(count)) * float(np.sqrt(np.mean(factor * (without - whole) ** 2)))
     return Estimate(jnp.asarray(whole), jnp.asarray(whole - reach), jnp.asarray(whole + reach))
 
 
-def contrast(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Returns c with Σ c y the weighted least-squares slope of y against x; Σ c = 0 and Σ c x = 1."""
-    centred = x - np.sum(weight * x) / np.sum(weight)
-    return weight * centred / np.sum(weight * centred**2)
+def contrast(num_samples: np.ndarray, weight: np.ndarray, corrections: int = 0) -> np.ndarray:
+    """Returns c: Σ c y is the coefficient of log K in the weighted fit of y by 1, log K, 1/K, 1/K² and so on."""
+    k = num_samples.astype(float)
+    terms = np.stack([np.ones_like(k), np.log(k), *(k**-power for power in range(1, corrections + 1))], axis=1)
+    root = np.sqrt(weight)
+    return np.linalg.pinv(root[:, None] * terms)[1] * root

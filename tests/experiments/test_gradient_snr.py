@@ -101,3 +101,16 @@ def test_a_slope_and_its_interval_are_those_of_least_squares():
     whole[3] = np.nan
     assert np.isfinite(slopes.slope(slopes.Points(sizes, whole, without), count).value)
     assert np.isnan(slopes.slope(slopes.Points(sizes[:1], whole[:1], without[:1]), count).value)
+
+
+def test_powers_of_one_over_k_beside_a_power_law_do_not_move_its_limit():
+    sizes, count = np.array([4, 16, 64, 256, 1024]), np.full(20, 50.0)
+    whole = 1.5 - 0.5 * np.log(sizes) + 0.8 / sizes - 2.0 / sizes**2
+    noise = 0.01 * np.random.default_rng(1).standard_normal((5, 20))
+    points = slopes.Points(sizes, whole, whole[:, None] + noise - noise.mean(axis=1, keepdims=True))
+    limit, line = (slopes.slope(points, count, slopes.equally, corrections) for corrections in (2, 0))
+    assert float(limit.value) == pytest.approx(-0.5, abs=1e-6)
+    assert limit.low < -0.5 < limit.high
+    assert abs(float(line.value) + 0.5) > 0.01
+    few = points.where(sizes > 16)
+    assert np.isnan(slopes.slope(few, count, slopes.equally, 2).value)
