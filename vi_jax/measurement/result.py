@@ -114,6 +114,8 @@ def _everywhere(tails: dict[int, Estimate], like: np.ndarray) -> Estimate:
 
 def _place(places: np.ndarray, leaf: jax.Array, *, axis: int) -> jax.Array:
     """Objectives where the grid has them along an axis, NaN where a cell is undefined."""
+    if np.array_equal(places, np.arange(leaf.shape[axis])):
+        return leaf
     taken = jnp.take(leaf, jnp.maximum(places, 0), axis=axis)
     return jnp.where((places >= 0).reshape(-1, *(1,) * (leaf.ndim - axis - 1)), taken, jnp.nan)
 
