@@ -38,7 +38,7 @@ def arguments(folder: Path) -> list[str]:
 
 
 def reopen(folder: Path, config: Any) -> dict[str, Any]:
-    """Takes away the rows of the earlier run, which are about to be reported anew.
+    """Sets the rows of the earlier run aside, as `rows-1.csv`, `rows-2.csv` and so on: they are to be reported anew.
 
     Args:
       folder: of the run.
@@ -55,6 +55,9 @@ def reopen(folder: Path, config: Any) -> dict[str, Any]:
     if differing := sorted(name for name in {*saved, *now} if saved.get(name) != now.get(name)):
         which = "; ".join(f"{name} was {saved.get(name)!r} and is {now.get(name)!r}" for name in differing)
         raise SystemExit(f"error: {folder} has another configuration than its arguments give now: {which}.")
-    with store.writing(folder / "rows.csv"):
-        (folder / "rows.csv").unlink(missing_ok=True)
+    rows = folder / "rows.csv"
+    if rows.exists():
+        # Not removed: until this run has come as far as the earlier one, they are all that was reported.
+        with store.writing(rows):
+            rows.rename(folder / f"rows-{1 + len(list(folder.glob('rows-*.csv')))}.csv")
     return {"earlier": [*before.get("earlier", []), {name: before[name] for name in TOLD if name in before}]}

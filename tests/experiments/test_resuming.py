@@ -55,6 +55,7 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on_in_its_folder(stopped, caps
     assert launch("--resume", str(stopped)) == stopped
     assert TRAINED == [(7, 1), (7, 2), (7, 3)]
     assert list(pd.read_csv(stopped / "rows.csv")["size"]) == [1, 2, 3]
+    assert list(pd.read_csv(stopped / "rows-1.csv")["size"]) == [1, 2]
     record = json.loads((stopped / "provenance.json").read_text())
     assert record["status"] == "finished"
     assert record["config"]["seed"] == 7
