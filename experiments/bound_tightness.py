@@ -22,7 +22,7 @@ Seed 0, float64, two shared CPU cores, 40 s. All estimates are within 3.2 standa
     rate          K · gap at K = 1024 against Var(w)/2p²: toy .0164/.0164, .0876/.0876, .4534/.4534; lognormal s = 1
                   .857/.859, s = 2 19.5/26.8, s = 3 222/4051
 
-`--quick` (five values of K, fewer replicates and laws) takes under half a minute.
+`--quick` (three values of K, fewer replicates and laws) takes under half a minute.
 """
 
 import dataclasses
@@ -79,7 +79,7 @@ class Config:
     scales: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
 
 
-QUICK = Config(num_samples=(1, 4, 16, 64, 256), num_replicates=500, scales=(0.5, 3.0))
+QUICK = Config(num_samples=(1, 4, 64), num_replicates=300, dims=(1, 20), scales=(0.5, 3.0))
 
 
 class Problem(NamedTuple):

@@ -76,7 +76,7 @@ class Config:
     toy_dim: int = 4
 
 
-QUICK = Config(num_replicates=1000, num_steps=500)
+QUICK = Config(num_replicates=400, num_steps=500)
 
 
 class Exact(NamedTuple):

@@ -82,7 +82,13 @@ class Config:
 
 
 QUICK = Config(
-    latent_dim=8, num_steps=300, num_encoder_steps=500, num_samples=(1, 16, 256), num_replicates=400, num_shares=40
+    latent_dim=6,
+    num_steps=200,
+    num_encoder_steps=300,
+    num_data=2,
+    num_samples=(1, 16, 256),
+    num_replicates=400,
+    num_shares=40,
 )
 
 

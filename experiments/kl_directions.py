@@ -99,7 +99,7 @@ QUICK = Config(
     num_steps=600,
     num_samples=128,
     num_samples_power=512,
-    num_restarts=150,
+    num_restarts=60,
     num_samples_restart=16,
     num_samples_wake=(2, 32),
 )

@@ -1,7 +1,5 @@
 """The ladder of bounds: exact columns against closed forms and enumeration, estimates within their errors."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,7 @@ import vi_jax as vi
 from experiments import bound_tightness, cli, style
 from vi_jax import exact, models
 
-CONFIG = dataclasses.replace(bound_tightness.QUICK, num_samples=(1, 4, 64), dims=(1, 20), num_replicates=300)
+CONFIG = bound_tightness.QUICK
 
 
 @pytest.fixture(scope="module")

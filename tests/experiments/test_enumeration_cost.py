@@ -1,6 +1,5 @@
 """The price of exact summation, shrunk to seconds: every sum is right, memory is flat, the fit finds what is there."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -11,10 +10,7 @@ from experiments import cli, enumeration_cost, style
 
 @pytest.fixture(scope="module")
 def rows():
-    config = dataclasses.replace(
-        enumeration_cost.QUICK, dims=(1, 5, 13, 16), trained_dim=5, num_steps=300, num_images=2, num_timings=1
-    )
-    return cli.collect(enumeration_cost.run, config)
+    return cli.collect(enumeration_cost.run, enumeration_cost.QUICK)
 
 
 def test_every_sum_agrees_with_both_exact_answers(rows):
