@@ -141,7 +141,8 @@ def train_belief_nets(config: Config, track: progress.Track, folder: Path) -> It
         measured["negative_elbo"] = measured["nll"] + measured["gap"]
         last[name] = measured["nll"][:, -1]
         yield rows_of("belief net", name, 0, trained, measured, laps)
-    yield [difference(first, second, last) for first, second in PAIRS if {first, second} <= set(last)]
+    if pairs := [pair for pair in PAIRS if set(pair) <= set(last)]:
+        yield [difference(*pair, last) for pair in pairs]
 
 
 def train_mixtures(config: Config, track: progress.Track, folder: Path) -> Iterator[list[dict[str, Any]]]:
