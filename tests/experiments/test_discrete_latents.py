@@ -24,6 +24,7 @@ CONFIG = dataclasses.replace(
     net_methods=("REINFORCE(1)", "exact ELBO"),
     mixture_steps=800,
     mixture_rate=0.03,
+    mixture_names=("RWS", "exact gradients"),
     num_evaluations=4,
 )
 
