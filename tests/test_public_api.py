@@ -19,9 +19,10 @@ PUBLIC = {
         reparameterize_score score_function split sticking_the_landing tolerance vimco vimco_arithmetic wake_phi
         wake_phi_doubly_reparameterized with_tolerance""",
     "vi_jax.exact": "Support elbo eubo expected_bound forward_kl reverse_kl score_support",
-    "vi_jax.objectives": """Control PerDatum StatefulObjective analytic_entropy analytic_kl arm defensive_wake_phi
-        disarm enumerated enumerated_forward_kl exact_draws generalized_doubly_reparameterized initial_control joined
-        log_variance maximum_likelihood relax score_climbing sleep start_chain""",
+    "vi_jax.objectives": """Baseline Control PerDatum Predictor StatefulObjective analytic_entropy analytic_kl arm
+        defensive_wake_phi dense_predictor disarm enumerated enumerated_forward_kl exact_draws
+        generalized_doubly_reparameterized initial_control joined log_variance maximum_likelihood no_prediction nvil
+        relax score_climbing sleep start_baseline start_chain""",
     "vi_jax.models": """BernoulliMixture ChainDistribution ExactModel LinearLayer Partial ReversedChain
         bernoulli_decoder bernoulli_mixture boltzmann_log_partition codes convolutional_decoder decoder deep_belief_net
         factor_analysis gaussian_kl gaussian_mean

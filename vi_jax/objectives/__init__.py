@@ -6,6 +6,11 @@ returns a state: `(key, params, x, state) -> (values [B], Params, state)`.
 
 from vi_jax.objectives.antithetic import arm as arm
 from vi_jax.objectives.antithetic import disarm as disarm
+from vi_jax.objectives.baselines import Baseline as Baseline
+from vi_jax.objectives.baselines import Predictor as Predictor
+from vi_jax.objectives.baselines import dense_predictor as dense_predictor
+from vi_jax.objectives.baselines import no_prediction as no_prediction
+from vi_jax.objectives.baselines import start_baseline as start_baseline
 from vi_jax.objectives.decompositions import analytic_entropy as analytic_entropy
 from vi_jax.objectives.decompositions import analytic_kl as analytic_kl
 from vi_jax.objectives.enumerated import enumerated as enumerated
@@ -13,6 +18,7 @@ from vi_jax.objectives.enumerated import enumerated_forward_kl as enumerated_for
 from vi_jax.objectives.forward_kl import exact_draws as exact_draws
 from vi_jax.objectives.generalized import generalized_doubly_reparameterized as generalized_doubly_reparameterized
 from vi_jax.objectives.likelihood import maximum_likelihood as maximum_likelihood
+from vi_jax.objectives.nvil import nvil as nvil
 from vi_jax.objectives.reference import defensive_wake_phi as defensive_wake_phi
 from vi_jax.objectives.reference import log_variance as log_variance
 from vi_jax.objectives.relax import Control as Control
