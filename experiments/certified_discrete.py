@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.flatten_util import ravel_pytree
 
 import vi_jax as vi
@@ -86,6 +87,20 @@ def relax_at_start(num_samples: int) -> vi.Objective:
         return values, gradient
 
     return at_start
+
+
+def nvil_before_learning(num_samples: int) -> vi.Objective:
+    """Returns `objectives.nvil` with a baseline of −1 nat, which stays, and no divisor."""
+    predictor, optimizer = objectives.no_prediction(), optax.sgd(0.0)
+    objective = objectives.nvil(MODEL, BITS, predictor, optimizer, num_samples=num_samples, divisor=jnp.ones_like)
+    baseline = objectives.start_baseline(jax.random.key(0), predictor, optimizer)
+    baseline = baseline._replace(mean=baseline.mean - 1)
+
+    def before_learning(key: jax.Array, params: vi.Params, x: jax.Array) -> tuple[jax.Array, vi.Params]:
+        values, gradient, _ = objective(key, params, x, baseline)
+        return values, gradient
+
+    return before_learning
 
 
 def forward_kl(num_samples: int) -> Problem:
@@ -203,5 +218,15 @@ ROWS: tuple[ObjectiveRow, ...] = (
         "(f − c̃) ∂_φ log q + ∂_φ c − ∂_φ c̃",
         "arXiv:1711.00123",
         of_bits(relax_at_start, bounds.elbo),
+    ),
+    ObjectiveRow(
+        "Bernoulli",
+        "elbo",
+        "nvil",
+        UNBIASED,
+        "unbiased at any baseline, times 1/divisor; here c = −1, divisor 1",
+        "Σ_k (log w_k − C_ψ(x) − c) ∂_φ log q(z_k) / (K divisor)",
+        "arXiv:1402.0030",
+        of_bits(nvil_before_learning, bounds.elbo),
     ),
 )
