@@ -33,6 +33,7 @@ def figure(rows: pd.DataFrame) -> Figure:
     gains(panels[1], results)
     gaps(panels[2], results)
     panels[2].set_yticklabels([])
+    above.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=3)
     best = results.sort_values("nll").iloc[0]
     method, k = best["method"], best["K"]
     pictures(below, rows.query("part == 'image' and method == @method and K == @k"), name_of(method, k))
@@ -68,7 +69,6 @@ def curves(axes: Axes, rows: pd.DataFrame) -> None:
     margin = 0.1 * (max(settled) - min(settled))
     axes.set_ylim(min(settled) - margin, max(settled) + margin)
     axes.set(title="IWAE bound of 50 draws, test", xlabel="steps", ylabel="nats")
-    axes.legend(loc="lower right", handlelength=3)
 
 
 def mean_curve(rows: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -86,25 +86,25 @@ def names(axes: Axes, rows: pd.DataFrame) -> np.ndarray:
 
 
 def gains(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draws how much less the NLL is than the first run's, with the interval over images; open marks are published."""
+    """Draws how much less the NLL is than the first run's, with intervals over images; open marks are the reference."""
     first = rows.iloc[0]
     for place, row, look in zip(names(axes, rows), rows.to_dict("records"), looks(rows).values(), strict=True):
         axes.plot([row["gain_low"], row["gain_high"]], [place, place], color=look["color"], linewidth=1.1)
         axes.plot(row["gain"], place, color=look["color"], marker="o")
-        published = first["published_nll"] - row["published_nll"]
-        axes.plot(published, place + 0.25, color=style.GREY, marker="D", fillstyle="none", markeredgewidth=0.8)
+        reference = first["reference_nll"] - row["reference_nll"]
+        axes.plot(reference, place + 0.25, color=style.GREY, marker="D", fillstyle="none", markeredgewidth=0.8)
     axes.axvline(0, color=style.BLACK, linewidth=0.8)
-    axes.set(title=f"NLL below {name_of(first['method'], first['K'])}", xlabel="nats (grey: published)")
+    axes.set(title=f"NLL: gain over {name_of(first['method'], first['K'])}", xlabel="nats (grey: reference)")
 
 
 def gaps(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draws −ELBO − NLL, which is KL(q ‖ p(z | x)); open marks are published."""
+    """Draws −ELBO − NLL, which is KL(q ‖ p(z | x)); open marks are the reference."""
     for place, row, look in zip(names(axes, rows), rows.to_dict("records"), looks(rows).values(), strict=True):
         axes.plot(row["minus_elbo"] - row["nll"], place, color=look["color"], marker="o")
-        published = row["published_minus_elbo"] - row["published_nll"]
-        axes.plot(published, place + 0.25, color=style.GREY, marker="D", fillstyle="none", markeredgewidth=0.8)
+        reference = row["reference_minus_elbo"] - row["reference_nll"]
+        axes.plot(reference, place + 0.25, color=style.GREY, marker="D", fillstyle="none", markeredgewidth=0.8)
     axes.set_xlim(left=0)
-    axes.set(title="−ELBO less NLL: KL(q ‖ p)", xlabel="nats (grey: published)")
+    axes.set(title="KL(q ‖ p(z | x))", xlabel="−ELBO − NLL, nats")
 
 
 def pictures(figure: Any, rows: pd.DataFrame, name: str) -> None:

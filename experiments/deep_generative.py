@@ -9,7 +9,7 @@ A decoder p(x, z) and an encoder q(z | x) are trained on binarized images with k
     PIWAE   θ by IWAE, φ by IWAE in groups of at most √k draws         Rainforth et al. 2018 (arXiv:1802.04537)
 
 and judged on test images: NLL by L_5000, −ELBO, active units (Var_x(E_q[z]) > 0.01) and the effective sample size of
-the 5000 weights, beside published numbers. All seeds of a method are one program and begin with the same parameters;
+the 5000 weights, beside reference numbers. All seeds of a method are one program and begin with the same parameters;
 gains are paired, image by image.
 
     python -m experiments.deep_generative
@@ -86,11 +86,10 @@ QUICK = Config(num_samples=(1, 5), more_methods=(), num_steps=600, num_evaluatio
 
 def run(config: Config, track: progress.Track, folder: Path) -> Iterator[list[dict[str, Any]]]:
     """Trains one method at one k after the other, and yields the rows of each."""
-    preset = deep_presets.preset(config.preset)
-    posed = problem(preset, deep_presets.images(preset))
+    posed = problem(config.preset)
     train_key, score_key = jax.random.split(jax.random.key(config.seed))
     plan = plan_of(config, posed)
-    optimizer = optax.adam(preset.rates(plan.num_steps), eps=preset.epsilon)
+    optimizer = optax.adam(posed.preset.rates(plan.num_steps), eps=posed.preset.epsilon)
     start = initial(posed, optimizer, train_key, config.num_seeds)
     x, baseline = some(posed.data.test, config.num_test), []
     for method, k in cells(config):
@@ -112,7 +111,9 @@ def run(config: Config, track: progress.Track, folder: Path) -> Iterator[list[di
             "num_draws": config.num_draws,
             "protocol": posed.data.protocol,
         }
-        yield list(deep_rows.result_rows(method, k, found, baseline, published(config, preset, method, k), **shared))
+        yield list(
+            deep_rows.result_rows(method, k, found, baseline, reference(config, posed.preset, method, k), **shared)
+        )
         yield list(picture_rows(score_key, posed, learned, method, k, found[0]))
 
 
@@ -130,10 +131,10 @@ def plan_of(config: Config, posed: Problem) -> Plan:
     return Plan(num_steps, batch_size, min(config.num_evaluations, num_steps))
 
 
-def published(config: Config, preset: deep_presets.Preset, method: str, k: int) -> deep_presets.Published | None:
-    """Returns what others report; None for a run that is shorter or scored on fewer images than theirs."""
+def reference(config: Config, preset: deep_presets.Preset, method: str, k: int) -> deep_presets.Reference | None:
+    """Returns what is known of the protocol; None for a run that is shorter or scored on fewer images."""
     as_preset = config.num_steps is None and config.batch_size is None and config.num_test is None
-    return preset.published.get((method, k)) if as_preset else None
+    return preset.references.get((method, k)) if as_preset else None
 
 
 def picture_rows(
@@ -148,12 +149,12 @@ def picture_rows(
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the mean over seeds of every method, beside what is published."""
+    """Returns the mean over seeds of every method, beside the reference."""
     kept = rows.query("part == 'result' and seed == @deep_rows.MEAN")
     columns: dict[str, Any] = {"method": [METHODS[name].label for name in kept["method"]], "k": kept["K"].astype(int)}
     columns |= {f"NLL{end}": kept[f"nll{end}"] for end in ("", "_low", "_high")}
-    columns |= {"publ.": kept["published_nll"], "−ELBO": [f"{nats:.2f}" for nats in kept["minus_elbo"]]}
-    columns |= {"publ. ": kept["published_minus_elbo"]}
+    columns |= {"ref.": kept["reference_nll"], "−ELBO": [f"{nats:.2f}" for nats in kept["minus_elbo"]]}
+    columns |= {"ref. ": kept["reference_minus_elbo"]}
     columns |= {f"gain{end}": kept[f"gain{end}"] for end in ("", "_low", "_high")}
     layers = np.stack([kept[f"active_{layer}"] for layer in (1, 2)], axis=1)
     columns["active"] = ["+".join(f"{units:g}" for units in line[~np.isnan(line)]) for line in layers]

@@ -1,4 +1,4 @@
-"""What is trained, on what, and how long: data, networks, learning rates and published numbers under one name.
+"""What is trained, on what, and how long: data, networks, learning rates and reference numbers under one name.
 
     digits                                   the shrunk protocol: 64-100-100-10, 12,000 steps, minutes on two cores
     mnist-1-layer, mnist-2-layers            Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders"
@@ -40,8 +40,8 @@ class Images(NamedTuple):
     protocol: str
 
 
-class Published(NamedTuple):
-    """What others report, in nats; None where they do not: test NLL by L_5000, and −ELBO."""
+class Reference(NamedTuple):
+    """What is known of a protocol, in nats: test NLL by L_5000, and −ELBO, None where it is not."""
 
     nll: float
     minus_elbo: float | None = None
@@ -57,7 +57,7 @@ class Preset(NamedTuple):
       epsilon: of Adam.
       batch_size: data per step, drawn with replacement.
       num_epochs: T is so many passes over N data.
-      published: by method and k.
+      references: by method and k: published, or of the shrunk protocol.
     """
 
     load: Callable[[], Images]
@@ -66,7 +66,7 @@ class Preset(NamedTuple):
     epsilon: float
     batch_size: int
     num_epochs: int
-    published: Mapping[tuple[str, int], Published]
+    references: Mapping[tuple[str, int], Reference]
 
 
 # Data.
@@ -125,39 +125,39 @@ def eight_stages(num_steps: int) -> optax.Schedule:
 
 
 SHRUNK = {
-    ("iwae", 1): Published(22.48, 22.90),
-    ("iwae", 5): Published(22.08, 23.28),
-    ("iwae", 50): Published(21.90, 25.41),
+    ("iwae", 1): Reference(22.48, 22.90),
+    ("iwae", 5): Reference(22.08, 23.28),
+    ("iwae", 50): Reference(21.90, 25.41),
 }
 """The shrunk protocol, verified beforehand with code that is not this library's: means of two seeds."""
 
 # Burda et al., table 1; DReG is a re-run by others under the same protocol.
 ONE_LAYER = {
-    ("vae", 1): Published(86.76),
-    ("vae", 5): Published(86.47),
-    ("vae", 50): Published(86.35),
-    ("iwae", 1): Published(86.76),
-    ("iwae", 5): Published(85.54),
-    ("iwae", 50): Published(84.78),
-    ("dreg", 1): Published(86.08),
-    ("dreg", 5): Published(84.90),
-    ("dreg", 50): Published(84.32),
+    ("vae", 1): Reference(86.76),
+    ("vae", 5): Reference(86.47),
+    ("vae", 50): Reference(86.35),
+    ("iwae", 1): Reference(86.76),
+    ("iwae", 5): Reference(85.54),
+    ("iwae", 50): Reference(84.78),
+    ("dreg", 1): Reference(86.08),
+    ("dreg", 5): Reference(84.90),
+    ("dreg", 50): Reference(84.32),
 }
 TWO_LAYERS = {
-    ("vae", 1): Published(85.33),
-    ("vae", 5): Published(85.01),
-    ("vae", 50): Published(84.78),
-    ("iwae", 1): Published(85.33),
-    ("iwae", 5): Published(83.89),
-    ("iwae", 50): Published(82.90),
+    ("vae", 1): Reference(85.33),
+    ("vae", 5): Reference(85.01),
+    ("vae", 50): Reference(84.78),
+    ("iwae", 1): Reference(85.33),
+    ("iwae", 5): Reference(83.89),
+    ("iwae", 50): Reference(82.90),
 }
-STATIC = {("iwae", 1): Published(88.71), ("iwae", 5): Published(87.63), ("iwae", 50): Published(87.10)}
+STATIC = {("iwae", 1): Reference(88.71), ("iwae", 5): Reference(87.63), ("iwae", 50): Reference(87.10)}
 
 
-def full_size(load: Callable[[], Images], layers: int, published: Mapping[tuple[str, int], Published]) -> Preset:
+def full_size(load: Callable[[], Images], layers: int, references: Mapping[tuple[str, int], Reference]) -> Preset:
     """Returns the protocol of the IWAE paper with one or two stochastic layers."""
     networks = (functools.partial(one_layer, latent_dim=50, width=200), two_layers)[layers - 1]
-    return Preset(load, networks, eight_stages, 1e-4, 20, 3280, published)
+    return Preset(load, networks, eight_stages, 1e-4, 20, 3280, references)
 
 
 LOADERS: dict[str, Callable[[], Images]] = {
@@ -167,7 +167,7 @@ LOADERS: dict[str, Callable[[], Images]] = {
     "omniglot": lambda: dynamic(data.omniglot),
     "omniglot-iwae": lambda: dynamic(data.omniglot_iwae),
 }
-PUBLISHED: dict[tuple[str, int], Mapping[tuple[str, int], Published]] = {
+REFERENCES: dict[tuple[str, int], Mapping[tuple[str, int], Reference]] = {
     ("mnist", 1): ONE_LAYER,
     ("mnist", 2): TWO_LAYERS,
     ("static-mnist", 1): STATIC,
@@ -182,8 +182,8 @@ PRESETS: dict[str, Preset] = {
         400,
         SHRUNK,
     ),
-    **{f"{name}-1-layer": full_size(load, 1, PUBLISHED.get((name, 1), {})) for name, load in LOADERS.items()},
-    **{f"{name}-2-layers": full_size(load, 2, PUBLISHED.get((name, 2), {})) for name, load in LOADERS.items()},
+    **{f"{name}-1-layer": full_size(load, 1, REFERENCES.get((name, 1), {})) for name, load in LOADERS.items()},
+    **{f"{name}-2-layers": full_size(load, 2, REFERENCES.get((name, 2), {})) for name, load in LOADERS.items()},
 }
 NAMES = ", ".join(PRESETS)
 

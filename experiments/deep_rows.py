@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import intervals
-from experiments.deep_presets import Published
+from experiments.deep_presets import Reference
 from experiments.deep_scores import Pictures, Scores, num_active
 from experiments.deep_training import Learned
 
@@ -15,9 +15,9 @@ MEAN = "mean"
 """Of a row over all seeds, where others have the number of a seed."""
 LAYERS = 2
 COLUMNS = (
-    *("nll", "nll_low", "nll_high", "mc_error", "spread", "published_nll"),
+    *("nll", "nll_low", "nll_high", "mc_error", "spread", "reference_nll"),
     *("gain", "gain_low", "gain_high"),
-    *("minus_elbo", "minus_elbo_low", "minus_elbo_high", "published_minus_elbo"),
+    *("minus_elbo", "minus_elbo_low", "minus_elbo_high", "reference_minus_elbo"),
     *(f"active_{layer}" for layer in range(1, LAYERS + 1)),
     *("ess_share", "num_nonfinite", "seconds", "steps_per_second"),
     *("num_steps", "num_test", "num_draws", "protocol"),
@@ -31,7 +31,7 @@ def row(part: str, method: str, k: int, seed: Any, **values: Any) -> dict[str, A
 
 
 def result_rows(
-    method: str, k: int, found: Sequence[Scores], baseline: Sequence[Scores], published: Published | None, **shared: Any
+    method: str, k: int, found: Sequence[Scores], baseline: Sequence[Scores], reference: Reference | None, **shared: Any
 ) -> Iterator[dict[str, Any]]:
     """Yields what each seed reaches, and then their mean.
 
@@ -44,12 +44,12 @@ def result_rows(
       k: draws in training.
       found: scores of each seed on the same images.
       baseline: scores of the method that others are compared with.
-      published: what to stand beside the mean.
+      reference: what is to stand beside the mean.
       **shared: columns that are the same for all seeds.
     """
     for seed, (mine, other) in enumerate(zip(found, baseline, strict=True)):
         yield row("result", method, k, seed, **of_scores([mine], [other]), **shared)
-    known = {} if published is None else {"published_nll": published.nll, "published_minus_elbo": published.minus_elbo}
+    known = {} if reference is None else {"reference_nll": reference.nll, "reference_minus_elbo": reference.minus_elbo}
     per_seed = [mine.nll.mean() for mine in found]
     spread = (max(per_seed) - min(per_seed)) / 2
     yield row("result", method, k, MEAN, **of_scores(found, baseline), spread=spread, **known, **shared)

@@ -56,11 +56,11 @@ def scores(
         for begin in range(0, len(x), PIECE)
         for piece in [x[begin : begin + PIECE]]
     ]
-    log_p, error, ess = (np.concatenate([np.asarray(part[field]) for part in parts]) for field in range(3))
+    log_p, error, ess = (np.concatenate([np.asarray(part[field], float) for part in parts]) for field in range(3))
     keys = jax.random.split(elbo_key, len(x))
     elbo, halves = halves_of(model.log_joint, guide.distribution, keys, params, x)
     return Scores(
-        -log_p, error, -np.asarray(elbo), ess / num_draws, tuple(map(variance_of_means, jax.tree.leaves(halves)))
+        -log_p, error, -np.asarray(elbo, float), ess / num_draws, tuple(map(variance_of_means, jax.tree.leaves(halves)))
     )
 
 

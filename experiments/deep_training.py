@@ -1,5 +1,6 @@
 """Methods of training a deep generative model, and one run of one of them: all seeds in one program, resumable."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ import numpy as np
 import optax
 
 import vi_jax as vi
-from experiments import progress, training
+from experiments import deep_presets, progress, training
 from experiments.deep_presets import Images, Preset
 from experiments.training_files import Files
 
@@ -70,8 +71,16 @@ class Problem(NamedTuple):
     evaluate: Callable[[jax.Array, vi.Params], dict[str, jax.Array]]
 
 
-def problem(preset: Preset, data: Images) -> Problem:
-    """Returns the problem with networks for these data."""
+@functools.cache
+def problem(name: str) -> Problem:
+    """Returns the problem of a preset, the same one for the same name.
+
+    Raises:
+      ValueError: there is no such preset.
+      SystemExit: its data are not there, with the loader's one error.
+    """
+    preset = deep_presets.preset(name)
+    data = deep_presets.images(preset)
     model, guide = preset.networks(data.train)
 
     def bounds(x: jax.Array, key: jax.Array, params: vi.Params) -> dict[str, jax.Array]:
