@@ -21,6 +21,8 @@ CURVE_DATA = 500
 """Test images of a learning curve, at most: a choice without replacement, the same at every step."""
 CURVE_SAMPLES = 50
 """K of the bound in a learning curve."""
+LONGEST = 50_000
+"""Steps between two evaluations, at most: a run that is killed loses twice as many, a minute or two on a GPU."""
 
 
 class Method(NamedTuple):
@@ -116,7 +118,7 @@ class Plan(NamedTuple):
     Attributes:
       num_steps: T.
       batch_size: data per step.
-      num_evaluations: points of the learning curve, at most.
+      num_evaluations: points of the learning curve, unless they were more than 50,000 steps apart.
     """
 
     num_steps: int
@@ -126,7 +128,7 @@ class Plan(NamedTuple):
     @property
     def every(self) -> int:
         """Steps from one evaluation to the next."""
-        return math.ceil(self.num_steps / self.num_evaluations)
+        return min(math.ceil(self.num_steps / self.num_evaluations), LONGEST)
 
 
 class Learned(NamedTuple):

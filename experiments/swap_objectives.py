@@ -12,7 +12,23 @@ VAE 86.02 with 23.
 
     python -m experiments.swap_objectives
 
-TIMES AND NUMBERS
+Preset `digits`, k = 16, 12,000 steps and 6000 more, seed 0, float32, two shared CPU cores of a busy machine, 3 min 20 s
+(2 min of one core), means of two seeds on 297 test images, gains ± half of a 95 % interval over images:
+
+                       NLL      gain since the swap    −ELBO
+    VAE                22.48                           22.88
+      then VAE         22.42     0.06 ± 0.02           22.84
+      then IWAE        22.18     0.29 ± 0.05           23.42
+    IWAE               21.98                           24.10
+      then IWAE        21.92     0.07 ± 0.02           24.09
+      then VAE         22.19    −0.21 ± 0.05           22.89
+
+The objective decides, not the beginning. Half as many steps, at the last rate, carry each about halfway from its
+control to the other's: the VAE gains five times what more steps of its own bring, and the IWAE ends 0.27 nats above its
+own. The ELBO gets its guide back at once: −ELBO ends 0.05 above that of the VAE that went on. The VAE that became an
+IWAE is still rising. All 10 units stay active throughout, so that nothing is seen here of units switched off.
+
+`--quick` takes half a minute.
 """
 
 import dataclasses
@@ -81,14 +97,9 @@ class Stage(NamedTuple):
 def run(config: Config, track: progress.Track, folder: Path) -> Iterator[list[dict[str, Any]]]:
     """Trains each beginning and its two ways on, and yields the rows of each of the six."""
     posed = problem(config.preset)
-    preset = posed.preset
     train_key, more_key, score_key = jax.random.split(jax.random.key(config.seed), 3)
-    num_steps = config.num_steps or deep_presets.default_steps(preset, len(posed.data.train))
-    plan = Plan(num_steps, preset.batch_size, min(config.num_evaluations, num_steps))
-    more_steps = config.more_steps or max(1, num_steps // 2)
-    # As far between evaluations as before: blocks of one length are one program.
-    more = plan._replace(num_steps=more_steps, num_evaluations=max(1, more_steps // plan.every))
-    optimizer = optax.adam(preset.rates(num_steps), eps=preset.epsilon)
+    plan, more = plans(config, posed)
+    optimizer = optax.adam(posed.preset.rates(plan.num_steps), eps=posed.preset.epsilon)
     objectives = {method: objective(posed, method, size(config, method)) for method in ("vae", "iwae")}
     x = some(posed.data.test, config.num_test)
 
@@ -106,7 +117,18 @@ def run(config: Config, track: progress.Track, folder: Path) -> Iterator[list[di
         yield list(rows_of(config, posed, begun, begun, 0))
         for then in (first, second):
             done = stage(first + THEN + then, anew(begun.learned.state, more_key), more)
-            yield list(rows_of(config, posed, done, begun, num_steps))
+            yield list(rows_of(config, posed, done, begun, plan.num_steps))
+
+
+def plans(config: Config, posed: Problem) -> tuple[Plan, Plan]:
+    """Returns the length of training before and after the swap.
+
+    Evaluations after it are as far apart as before it: blocks of one length are one program.
+    """
+    num_steps = config.num_steps or deep_presets.default_steps(posed.preset, len(posed.data.train))
+    plan = Plan(num_steps, posed.preset.batch_size, min(config.num_evaluations, num_steps))
+    more_steps = config.more_steps or max(1, num_steps // 2)
+    return plan, plan._replace(num_steps=more_steps, num_evaluations=max(1, more_steps // plan.every))
 
 
 def anew(state: vi.TrainState, key: jax.Array) -> vi.TrainState:

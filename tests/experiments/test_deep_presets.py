@@ -1,12 +1,17 @@
 """Presets say what the papers say, and data that are not there end in one line."""
 
+import dataclasses
 import os
 
 import jax
 import numpy as np
+import optax
+import pandas as pd
 import pytest
 
-from experiments import deep_presets
+import vi_jax as vi
+from experiments import deep_generative, deep_presets, deep_training, progress
+from experiments.store import as_frame
 from vi_jax import data
 
 KEY = jax.random.key(0)
@@ -75,17 +80,48 @@ def test_data_that_are_not_there_are_one_line(monkeypatch):
         deep_presets.images(deep_presets.preset("mnist-1-layer"))
 
 
+@pytest.mark.parametrize("method", deep_training.METHODS)
+@pytest.mark.parametrize("layers", ["1-layer", "2-layers"])
+def test_every_method_trains_the_full_size_networks(layers, method):
+    """Traced, not run: the shapes fit, and no pair of bound and estimator is refused."""
+    preset = deep_presets.PRESETS[f"mnist-{layers}"]
+    train = np.full((30, 784), 0.3, np.float32)
+    model, guide = preset.networks(train)
+    posed = deep_training.Problem(preset, deep_presets.Images(train, train, None, ""), model, guide, lambda *_: {})
+    optimizer = optax.adam(preset.rates(4), eps=preset.epsilon)
+
+    def run(key):
+        params = vi.Params(model.init(key), guide.init(key))
+        objective = deep_training.objective(posed, method, 4)
+        return vi.fit(key, objective, optimizer, params, train, num_steps=4, batch_size=20, prepare=data.binarize)
+
+    state, history = jax.eval_shape(run, KEY)
+    assert history.value.shape == (4,)
+    assert jax.tree.structure(state.params) == jax.tree.structure(
+        jax.eval_shape(lambda: vi.Params(model.init(KEY), guide.init(KEY)))
+    )
+
+
 @pytest.mark.skipif(not os.environ.get("VI_JAX_DATA"), reason="the full-size data sets are not here")
 @pytest.mark.parametrize(
-    ("name", "shapes", "anew"),
+    ("name", "shapes", "anew", "layers"),
     [
-        ("mnist-1-layer", [60_000, 10_000], True),
-        ("static-mnist-2-layers", [50_000, 10_000], False),
-        ("omniglot-1-layer", [19_280, 13_180], True),
+        ("mnist-1-layer", [60_000, 10_000], True, 1),
+        ("static-mnist-2-layers", [50_000, 10_000], False, 2),
+        ("omniglot-1-layer", [19_280, 13_180], True, 1),
     ],
 )
-def test_full_size_data_are_loaded_under_their_protocol(name, shapes, anew):
-    found = deep_presets.images(deep_presets.preset(name))
-    assert [len(found.train), len(found.test)] == shapes
-    assert (found.prepare is data.binarize) == anew
-    assert ("static" in found.protocol) != anew
+def test_full_size_presets_train_a_few_steps_and_are_scored(name, shapes, anew, layers, tmp_path):
+    posed = deep_training.problem(name)
+    assert [len(posed.data.train), len(posed.data.test)] == shapes
+    assert (posed.data.prepare is data.binarize) == anew
+    assert ("static" in posed.data.protocol) != anew
+    config = dataclasses.replace(
+        deep_generative.QUICK, preset=name, num_samples=(3,), num_steps=4, num_evaluations=2, num_draws=20, num_test=20
+    )
+    rows = pd.concat([as_frame(block) for block in deep_generative.run(config, progress.silent, tmp_path)])
+    (mean,) = rows.query("part == 'result' and seed == 'mean'").to_dict("records")
+    assert 100 < mean["nll"] < mean["minus_elbo"] < 600
+    assert np.isnan(mean["active_2"]) == (layers == 1)
+    assert mean["protocol"] == posed.data.protocol
+    assert {"samples", "reconstructions", "traversals"} <= set(rows["what"].dropna())
