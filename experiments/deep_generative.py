@@ -55,7 +55,18 @@ import tyro
 from matplotlib.figure import Figure
 
 from experiments import cli, deep_figure, deep_presets, deep_rows, deep_scores, progress, spelling
-from experiments.deep_training import METHODS, Learned, Plan, Problem, initial, learn, objective, problem, some
+from experiments.deep_training import (
+    METHODS,
+    Learned,
+    Plan,
+    Problem,
+    initial,
+    learn,
+    make_plan,
+    objective,
+    problem,
+    some,
+)
 from experiments.sweep import named
 from experiments.training_files import Files
 
@@ -150,9 +161,12 @@ def cells(config: Config) -> list[tuple[str, int]]:
 
 def plan_of(config: Config, posed: Problem) -> Plan:
     """Returns the length of training: the configuration's, or the preset's where it says nothing."""
-    batch_size = config.batch_size or posed.preset.batch_size
-    num_steps = config.num_steps or deep_presets.default_steps(posed.preset, len(posed.data.train))
-    return Plan(num_steps, batch_size, min(config.num_evaluations, num_steps))
+    preset, num_steps, batch_size = posed.preset, config.num_steps, config.batch_size
+    return make_plan(
+        deep_presets.default_steps(preset, len(posed.data.train)) if num_steps is None else num_steps,
+        preset.batch_size if batch_size is None else batch_size,
+        config.num_evaluations,
+    )
 
 
 def reference(config: Config, preset: deep_presets.Preset, method: str, k: int) -> deep_presets.Reference | None:

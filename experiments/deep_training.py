@@ -14,6 +14,7 @@ import vi_jax as vi
 from experiments import deep_presets, progress, training
 from experiments.deep_presets import Images, Preset
 from experiments.training_files import Files
+from vi_jax import checks
 
 T = TypeVar("T")
 
@@ -102,7 +103,11 @@ def initial(problem: Problem, optimizer: optax.GradientTransformation, key: jax.
     """Returns the states before the first step, every leaf with S in front.
 
     Every method begins with the same parameters and sees the same minibatches.
+
+    Raises:
+      TypeError, ValueError: the number of seeds is not a positive integer.
     """
+    num_seeds = checks.check_positive_int("num_seeds", num_seeds)
 
     def one(key: jax.Array) -> vi.TrainState:
         model_key, guide_key, run_key = jax.random.split(key, 3)
@@ -129,6 +134,17 @@ class Plan(NamedTuple):
     def every(self) -> int:
         """Steps from one evaluation to the next."""
         return min(math.ceil(self.num_steps / self.num_evaluations), LONGEST)
+
+
+def make_plan(num_steps: int, batch_size: int, num_evaluations: int) -> Plan:
+    """Returns the plan, with no more evaluations than steps.
+
+    Raises:
+      TypeError, ValueError: a number is not a positive integer.
+    """
+    numbers = {"num_steps": num_steps, "batch_size": batch_size, "num_evaluations": num_evaluations}
+    steps, batch, evaluations = (checks.check_positive_int(name, value) for name, value in numbers.items())
+    return Plan(steps, batch, min(evaluations, steps))
 
 
 class Learned(NamedTuple):
@@ -201,8 +217,11 @@ def some(images: jax.Array, number: int | None) -> jax.Array:
     """Returns `number` of the images, a choice without replacement by `default_rng(0)`; all, in order, if None.
 
     Never the first ones: test images may be sorted by class.
+
+    Raises:
+      TypeError, ValueError: the number is not a positive integer.
     """
-    if number is None or number >= len(images):
+    if number is None or checks.check_positive_int("num_test", number) >= len(images):
         return images
     return images[np.random.default_rng(0).choice(len(images), number, replace=False)]
 

@@ -48,7 +48,18 @@ import vi_jax as vi
 from experiments import cli, deep_presets, deep_rows, deep_scores, progress, style
 from experiments.deep_figure import mean_curve
 from experiments.deep_generative import PresetName
-from experiments.deep_training import METHODS, Learned, Plan, Problem, initial, learn, objective, problem, some
+from experiments.deep_training import (
+    METHODS,
+    Learned,
+    Plan,
+    Problem,
+    initial,
+    learn,
+    make_plan,
+    objective,
+    problem,
+    some,
+)
 from experiments.training_files import Files
 
 THEN = " then "
@@ -125,10 +136,12 @@ def plans(config: Config, posed: Problem) -> tuple[Plan, Plan]:
 
     Evaluations after it are as far apart as before it: blocks of one length are one program.
     """
-    num_steps = config.num_steps or deep_presets.default_steps(posed.preset, len(posed.data.train))
-    plan = Plan(num_steps, posed.preset.batch_size, min(config.num_evaluations, num_steps))
-    more_steps = config.more_steps or max(1, num_steps // 2)
-    return plan, plan._replace(num_steps=more_steps, num_evaluations=max(1, more_steps // plan.every))
+    num_steps, more_steps = config.num_steps, config.more_steps
+    if num_steps is None:
+        num_steps = deep_presets.default_steps(posed.preset, len(posed.data.train))
+    plan = make_plan(num_steps, posed.preset.batch_size, config.num_evaluations)
+    more_steps = max(1, num_steps // 2) if more_steps is None else more_steps
+    return plan, make_plan(more_steps, plan.batch_size, max(1, more_steps // plan.every))
 
 
 def anew(state: vi.TrainState, key: jax.Array) -> vi.TrainState:

@@ -127,6 +127,18 @@ def test_methods_with_every_k_once():
     assert [deep_training.num_groups(k) for k in (1, 2, 5, 12, 16, 50)] == [1, 2, 5, 4, 4, 10]
 
 
+@pytest.mark.parametrize("name", ["num_steps", "batch_size", "num_evaluations", "num_seeds", "num_test"])
+def test_a_number_that_is_none_is_named(name, tmp_path):
+    with pytest.raises(ValueError, match=f"{name} .*0"):
+        next(deep_generative.run(dataclasses.replace(CONFIG, **{name: 0}), progress.silent, tmp_path))
+
+
+def test_a_long_run_is_saved_often():
+    assert deep_training.make_plan(9_840_000, 20, 24).every == 50_000
+    assert deep_training.make_plan(12_000, 50, 24).every == 500
+    assert deep_training.make_plan(3, 50, 24).every == 1
+
+
 def test_an_image_is_its_text_again():
     image = np.linspace(0, 1, 64)
     text = deep_rows.as_text(image)
