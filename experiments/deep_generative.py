@@ -7,6 +7,7 @@ A decoder p(x, z) and an encoder q(z | x) are trained on binarized images with k
     DReG    the same, doubly reparameterized                           Tucker et al. 2018 (arXiv:1810.04152)
     RWS     θ by IWAE, φ by wake-φ                                     Bornschein and Bengio 2015 (arXiv:1406.2751)
     PIWAE   θ by IWAE, φ by IWAE in groups of at most √k draws         Rainforth et al. 2018 (arXiv:1802.04537)
+            (at k = 5 groups of one draw: the ELBO; at k = 50 of five)
 
 and judged on test images: NLL by L_5000, −ELBO, active units (Var_x(E_q[z]) > 0.01) and the effective sample size of
 the 5000 weights, beside reference numbers. All seeds of a method are one program and begin with the same parameters;

@@ -102,6 +102,7 @@ def test_every_method_trains_the_full_size_networks(layers, method):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("VI_JAX_DATA"), reason="the full-size data sets are not here")
 @pytest.mark.parametrize(
     ("name", "shapes", "anew", "layers"),
