@@ -114,6 +114,17 @@ def labels(key: jax.Array) -> Problem:
     return posed(exact, vi.guides.categorical(3), vi.Params(theta, jnp.zeros(3)), jnp.array([[0.3, 0.2]]))
 
 
+def weights_of_a_mixture(key: jax.Array) -> Problem:
+    """Le et al. 2018 (arXiv:1805.10469): eight data of twenty components, true weights, an encoder at its start."""
+    theta_key, phi_key, data_key = jax.random.split(key, 3)
+    exact, guide = vi.models.mixture_weights(), vi.guides.categorical_encoder(1, 20, hidden=(16, 16))
+    theta = jnp.asarray(vi.models.TRUE_MIXTURE_LOGITS, float)
+    sample = exact.model.sample
+    assert sample is not None, "the mixture can be sampled"
+    x = jax.vmap(lambda key: sample(key, theta)[0])(jax.random.split(data_key, 8))
+    return posed(exact, guide, vi.Params(perturbed(theta_key, theta), guide.init(phi_key)), x)
+
+
 def image_mixture(key: jax.Array) -> Problem:
     """Ten components around the mean digit, and the label of one digit."""
     split = digits_split()
@@ -300,6 +311,7 @@ ZOO: dict[str, Entry] = {
     "skewed": Entry("Gumbel density; mean field", skewed),
     "heavy-tailed": Entry("Student's t; mean field", heavy_tailed),
     "digits-vae": Entry("network of digits; encoder", autoencoder),
+    "mixture-weights": Entry("twenty Gaussians; encoder", weights_of_a_mixture),
 }
 """Order matters: the place of a row is its key. Append."""
 

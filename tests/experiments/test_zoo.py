@@ -28,7 +28,9 @@ def test_model_guide_parameters_and_data_fit_together(name):
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(params.phi))
 
 
-@pytest.mark.parametrize("name", ["mixture", "boltzmann", "gaussian-mean", "normal-gamma", "ppca", "two-modes"])
+@pytest.mark.parametrize(
+    "name", ["mixture", "boltzmann", "gaussian-mean", "normal-gamma", "ppca", "two-modes", "mixture-weights"]
+)
 def test_importance_sampling_sees_the_evidence_that_the_zoo_calls_exact(name):
     model, guide, params, x, exact = zoo.problem(name)
     found = vi.log_evidence(jax.random.key(1), model, guide, params, x, num_samples=4000)
@@ -45,7 +47,7 @@ def test_a_problem_belongs_to_its_name():
 
 
 def test_an_unknown_model_is_answered_with_all_that_there_are():
-    with pytest.raises(ValueError, match=r"there is no model 'vae': choose from table, .*digits-vae"):
+    with pytest.raises(ValueError, match=r"there is no model 'vae': choose from table, .*digits-vae, mixture-weights"):
         zoo.problem("vae")
 
 
