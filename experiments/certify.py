@@ -23,7 +23,7 @@ thousand z-scores, the line is at 5 standard errors.
 runs the default form, prints the matrix of pairs at the largest K, and writes docs/estimators.md, unless a row
 is red.
 
-Seed 0, float64, two busy CPU cores, 9 min, of which 4 were its own: 815 rows, none red. `--quick`: one K for each guide
+Seed 0, float64, two busy CPU cores, 4 min: 817 rows, none red. `--quick`: one K for each guide
 of the pairs, fewer replicates of the others.
 """
 
