@@ -39,7 +39,7 @@ class Trained(NamedTuple):
 
     Attributes:
       state: after the last step.
-      history: of all steps, those before a resumption included, on the host; `[T]`, or `[S, T]` for S seeds.
+      history: of all steps, those before a resumption included, on the host; `[T]`, or with the axes of runs in front.
       num_nonfinite: how many steps, over all seeds, had a gradient that is not finite.
       why: what stopped it before the last step; empty if nothing did.
     """
@@ -77,7 +77,7 @@ def train(
     """Trains to `num_steps` steps in blocks, from the newest whole checkpoint in the folder if there is one.
 
     Many seeds are one program: a state with an axis of S runs before every leaf, as `jax.vmap(start)(keys)` makes it,
-    is trained under `jax.vmap`, on the same data.
+    is trained under `jax.vmap`, on the same data. More axes, such as rates of seeds, are mapped one within another.
 
     A process that is killed at any moment resumes after the last block that was saved, and ends with the history and
     the parameters of a run that was never killed, bit for bit: the same programs meet the same numbers. On another

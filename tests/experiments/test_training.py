@@ -106,6 +106,24 @@ def test_the_rows_are_the_history_number_for_number(short):
     )
 
 
+def test_a_grid_of_runs_has_a_row_for_each_and_is_resumed(tmp_path):
+    keys, rates = jax.random.split(jax.random.key(3), 3), jnp.array([0.1, 0.2])
+    grid = jax.vmap(lambda rate: jax.vmap(lambda key: start(key, rate))(keys))(rates)
+    trained = run(tmp_path / "run", num_steps=12, state=grid)
+    rows = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert list(rows["run"].unique()) == list(range(6))
+    last = rows[rows["run"] == 5]
+    np.testing.assert_array_equal(last["value"].to_numpy(np.float32), trained.history.value[1, 2])
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "0000000012")
+    identical(run(tmp_path / "run", num_steps=12, state=grid), trained)
+
+
+def test_large_evaluations_get_no_columns_in_a_block_that_is_too_short_for_one(tmp_path):
+    trained = run(tmp_path / "run", num_steps=8, evaluate=lambda key, params: jnp.full(101, params.theta))
+    assert trained.history.evaluations.value.shape == (2, 2, 101)
+    assert not [name for name in pd.read_csv(tmp_path / "run" / "history.csv") if name.startswith("evaluation")]
+
+
 def test_a_finished_run_computes_nothing_again(short):
     folder, trained = short
     before = (folder / "history.csv").read_bytes()
