@@ -67,6 +67,15 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on_in_its_folder(stopped, caps
     assert len(json.loads((stopped / "provenance.json").read_text())["earlier"]) == 2
 
 
+def test_rows_that_were_set_aside_are_never_written_over(stopped):
+    (stopped / "rows-2.csv").write_text("mine")
+    launch("--resume", str(stopped))
+    launch("--resume", str(stopped))
+    assert (stopped / "rows-2.csv").read_text() == "mine"
+    assert (stopped / "rows-1.csv").exists()
+    assert (stopped / "rows-3.csv").exists()
+
+
 def test_the_way_on_is_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VI_JAX_CACHE", "off")
     with pytest.raises(SystemExit):
