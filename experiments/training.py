@@ -99,7 +99,8 @@ def train(
       **options: of `vi.fit`.
 
     Raises:
-      ValueError: a block that is no multiple of `evaluate_every`, a count below 1, or a state that is not at its start.
+      ValueError: a block that is no multiple of `evaluate_every`, a count below 1, a state of no run, or one that is
+        not at its start.
       FloatingPointError: by the default guard, at a gradient that is not finite; names the last good checkpoint.
       SystemExit: one line: the disk refused, and the last good checkpoint is as it was; or the folder is of another
         run, or holds no whole checkpoint but damaged ones.
@@ -141,7 +142,9 @@ def summary(trained: Trained) -> str:
 
 
 def check_blocks(state: vi.TrainState, num_steps: int, block: int, every: int | None) -> None:
-    """Raises `ValueError` unless the state is at step 0, and a block ends where an evaluation does."""
+    """Raises `ValueError` unless the state is of a run, or several, at step 0, and a block ends with an evaluation."""
+    if 0 in jnp.shape(state.step):
+        raise ValueError(f"the state holds no run, its axes are {jnp.shape(state.step)}: give it one key at least.")
     if jnp.any(state.step):
         raise ValueError(
             f"the state has taken {state.step} steps: begin with init_state(key, optimizer, state.params)."

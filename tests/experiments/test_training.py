@@ -282,6 +282,7 @@ def test_the_track_tells_speed_and_bound():
             {"state": STACKED._replace(step=jnp.array([3, 3]))},
             r"the state has taken \[3 3\] steps: begin with init_state",
         ),
+        ({"state": jax.tree.map(lambda leaf: leaf[:0], STACKED)}, r"holds no run, its axes are \(0,\)"),
     ],
 )
 def test_what_cannot_be_run_in_blocks_is_refused(options, message):
