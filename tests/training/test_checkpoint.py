@@ -183,6 +183,22 @@ def names_at(path):
     return os.listdir(path) if os.path.isdir(path) else []
 
 
+def test_one_of_the_same_step_is_kept_if_the_new_one_cannot_take_its_place(folder, monkeypatch):
+    real, newest = os.rename, folder / "0000000040"
+
+    def refuse(source, target):
+        if source == folder / f"{checkpoint.WRITING}0000000040":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="0000000040: Input/output error"):
+        checkpoint.save(folder, 40, STATE._replace(step=jnp.int32(7)), about=ABOUT)
+    assert restored(folder).path == newest
+    assert restored(folder).tree.step == 40
+    assert names(folder) == ["0000000020", "0000000030", "0000000040"]
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"cannot write the checkpoint .*file.*: Not a directory"):

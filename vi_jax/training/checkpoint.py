@@ -7,6 +7,7 @@ A checkpoint is written under another name, waited for until it is on disk, and 
 leaves the checkpoints before it as they were.
 """
 
+import contextlib
 import errno
 import math
 import os
@@ -60,7 +61,7 @@ def save(folder: Path, step: int, tree: PyTree, *, about: Mapping[str, Any], kee
       The folder of the checkpoint.
 
     Raises:
-      OSError: what could not be written, why, and the remedy. The checkpoints before it are as they were.
+      OSError: what could not be written, why, and the remedy. The checkpoints that were there are as they were.
       ValueError: a step below 0, or fewer than 2 to keep.
       ModuleNotFoundError: orbax is not installed.
     """
@@ -68,6 +69,7 @@ def save(folder: Path, step: int, tree: PyTree, *, about: Mapping[str, Any], kee
         raise ValueError(f"step must be at least 0 and keep at least 2, got {step} and {keep}.")
     _orbax()
     target, temporary = folder / f"{step:010d}", folder / f"{WRITING}{step:010d}"
+    replaced = folder / f"{WRITING}replaced"
     leaves = _named(tree)
     arrays = {name: _as_numpy(leaf) for name, leaf in leaves.items()}
     try:
@@ -77,11 +79,14 @@ def save(folder: Path, step: int, tree: PyTree, *, about: Mapping[str, Any], kee
         _write(temporary / "arrays", arrays)
         manifest.write(temporary, temporary / "arrays", about, {name: _kind(leaf) for name, leaf in leaves.items()})
         if target.exists():
-            os.rename(target, folder / f"{WRITING}replaced")
+            os.rename(target, replaced)
         os.rename(temporary, target)
         manifest.sync(folder)
     except OSError as error:
         _remove([temporary])
+        if not target.exists():
+            with contextlib.suppress(OSError):
+                os.rename(replaced, target)  # One of this step that was there is as it was, too.
         remedy = "Free some space or choose another folder; the checkpoints before it are whole."
         raise OSError(f"cannot write the checkpoint {target}: {_reason(error)}. {remedy}") from error
     paths = _checkpoints(folder)
