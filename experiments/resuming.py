@@ -19,7 +19,7 @@ TOLD = ("started", "status", "seconds", "git", "packages", "device")
 
 def has_checkpoints(folder: Path) -> bool:
     """Returns whether anything was saved that a run could go on from."""
-    return any(path.is_dir() for path in folder.rglob("checkpoints"))
+    return any(path.name.isdecimal() for path in folder.rglob("checkpoints/*"))
 
 
 def check_alone(chosen: Any, defaults: Any) -> None:

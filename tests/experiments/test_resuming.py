@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 
-from experiments import cli, style
+from experiments import cli, resuming, style
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ def run(config, track, folder):
         if size in STOP_AT:
             raise KeyboardInterrupt
         if not done.exists():
-            done.mkdir(parents=True)
+            (done / "0000000001").mkdir(parents=True)
             TRAINED.append((config.seed, size))
         yield [{"size": size, "seed": config.seed}]
 
@@ -95,6 +95,11 @@ def test_arguments_that_mean_something_else_now_are_refused(stopped):
     with pytest.raises(SystemExit, match=r"sizes was \[1, 2, 3\] and is \[1, 2\]"):
         launch("--resume", str(stopped), config=Config(sizes=(1, 2)))
     assert (stopped / "rows.csv").exists()
+
+
+def test_a_checkpoint_that_was_never_finished_is_none(tmp_path):
+    (tmp_path / "training" / "checkpoints" / "writing-0000000001").mkdir(parents=True)
+    assert not resuming.has_checkpoints(tmp_path)
 
 
 def test_a_run_without_checkpoints_is_refused(stopped):
