@@ -82,7 +82,10 @@ from experiments.discrete_panels import figure
 from experiments.discrete_rows import difference, evaluations, rows_of, timed
 from experiments.training import train
 from experiments.training_files import Files
+from vi_jax.checks import check_positive_int
 from vi_jax.data import binarize, digits_split
+
+NUM_PIXELS = 64
 
 PAIRS = (
     ("VIMCO(50)", "VIMCO(5)"),
@@ -167,7 +170,12 @@ QUICK = Config(
 
 
 def run(config: Config, track: progress.Track, folder: Path) -> Iterator[list[dict[str, Any]]]:
-    """Trains every method from every seed, first of the belief net, then of the mixture; yields rows after each."""
+    """Trains every method from every seed, first of the belief net, then of the mixture; yields rows after each.
+
+    Raises:
+      SystemExit: before anything is trained, for a configuration that cannot be run to its end.
+    """
+    check(config)
     yield from train_belief_nets(config, track, folder)
     yield from train_mixtures(config, track, folder)
 
@@ -241,6 +249,24 @@ def train_mixtures(config: Config, track: progress.Track, folder: Path) -> Itera
                 evaluate_every=every_of(config.mixture_steps, config.num_evaluations),
             )
             yield rows_of("mixture", name, num_samples, trained, evaluations(trained), laps)
+
+
+def check(config: Config) -> None:
+    """Ends the program if there is nothing to train, a name is unknown, or a number is none: not minutes later."""
+    lists = ("net_methods", "mixture_samples", "mixture_names")
+    if empty := [name for name in lists if not getattr(config, name)]:
+        raise SystemExit(f"error: {', '.join(empty)} must not be empty: the figure has both problems.")
+    try:
+        for name in ("num_seeds", "net_steps", "mixture_steps", "batch_size"):
+            check_positive_int(name, getattr(config, name))
+        problem = belief_net_methods.belief_net(config.latent_dim, np.full(NUM_PIXELS, 0.5), config.hidden)
+        chosen(config.net_methods, belief_net_methods.methods(problem))
+        for num_samples in config.mixture_samples:
+            chosen(config.mixture_names, mixture_methods.mixture_objectives(num_samples))
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    for steps in (config.net_steps, config.mixture_steps):
+        every_of(steps, config.num_evaluations)
 
 
 def chosen(names: Iterable[str], known: dict[str, Any]) -> list[str]:

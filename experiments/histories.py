@@ -1,9 +1,11 @@
 """A training history on the host: blocks joined, rows for a file, events for TensorBoard.
 
-Leaves are `[T]`, or `[S, T]` for S seeds; what was evaluated is `[M, ...]` or `[S, M, ...]`.
+Leaves are `[T]`, or `[S, T]` for S seeds; what was evaluated is `[M, ...]` or `[S, M, ...]`. More axes of runs, such as
+rates of seeds, come before these alike.
 """
 
 import importlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ LARGEST_EVALUATION = 100
 
 
 def time_axis(history: vi.History) -> int:
-    """Returns 0, or 1 after an axis of seeds."""
+    """Returns how many axes of runs come before that of steps: 0, or 1 for seeds, or more."""
     return history.value.ndim - 1
 
 
@@ -41,14 +43,17 @@ def resized(history: Any, num_steps: int, num_evaluations: int) -> Any:
 
 
 def to_rows(history: vi.History, first_step: int) -> pd.DataFrame:
-    """Returns a row per step, of each seed if there are several; numbered by the steps taken after it.
+    """Returns a row per step, of each run if there are several; numbered by the steps taken after it.
 
-    What was evaluated stands in the row of its step, in a column per number, and NaN in the others.
+    What was evaluated stands in the row of its step, in a column per number, and NaN in the others. Of several axes of
+    runs, as rates of seeds, the last changes fastest: run = rate · (number of seeds) + seed.
     """
-    runs = [history] if time_axis(history) == 0 else [_run(history, s) for s in range(len(history.value))]
-    frames = [_rows_of_one(run, first_step) for run in runs]
-    if time_axis(history) == 0:
-        return frames[0]
+    axes = time_axis(history)
+    if axes == 0:
+        return _rows_of_one(history, first_step)
+    num_runs = math.prod(np.shape(history.value)[:axes])
+    flat = jax.tree.map(lambda leaf: np.reshape(leaf, (num_runs, *np.shape(leaf)[axes:])), history)
+    frames = [_rows_of_one(_run(flat, number), first_step) for number in range(num_runs)]
     for number, frame in enumerate(frames):
         frame.insert(0, "run", number)
     return pd.concat(frames, ignore_index=True).sort_values(["step", "run"], kind="stable", ignore_index=True)
@@ -81,8 +86,8 @@ def tensorboard(folder: Path) -> Callable[[vi.History, int], None]:
     return write
 
 
-def _run(history: vi.History, seed: int) -> vi.History:
-    return jax.tree.map(lambda leaf: leaf[seed], history)
+def _run(history: vi.History, number: int) -> vi.History:
+    return jax.tree.map(lambda leaf: leaf[number], history)
 
 
 def _rows_of_one(history: vi.History, first_step: int) -> pd.DataFrame:
@@ -104,7 +109,8 @@ def _evaluation_columns(history: vi.History, steps: np.ndarray) -> Iterator[tupl
     places = np.asarray(history.evaluations.step) - steps[0]
     for path, leaf in jax.tree_util.tree_leaves_with_path(history.evaluations.value):
         leaf = np.asarray(leaf)
-        if leaf[:1].size > LARGEST_EVALUATION:
+        # By its shape alone: a block too short for an evaluation has the columns of all others.
+        if math.prod(leaf.shape[1:]) > LARGEST_EVALUATION:
             continue
         for index in np.ndindex(leaf.shape[1:]):
             column = np.full(len(steps), np.nan, np.result_type(leaf.dtype, np.float32))

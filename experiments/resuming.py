@@ -5,7 +5,9 @@ in the folder, and all rows are reported anew, so that they are of one piece.
 """
 
 import dataclasses
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ TOLD = ("started", "status", "seconds", "git", "packages", "device")
 
 def has_checkpoints(folder: Path) -> bool:
     """Returns whether anything was saved that a run could go on from."""
-    return any(path.is_dir() for path in folder.rglob("checkpoints"))
+    return any(path.name.isdecimal() for path in folder.rglob("checkpoints/*"))
 
 
 def check_alone(chosen: Any, defaults: Any) -> None:
@@ -59,5 +61,10 @@ def reopen(folder: Path, config: Any) -> dict[str, Any]:
     if rows.exists():
         # Not removed: until this run has come as far as the earlier one, they are all that was reported.
         with store.writing(rows):
-            rows.rename(folder / f"rows-{1 + len(list(folder.glob('rows-*.csv')))}.csv")
+            rows.rename(next(path for path in _numbered(folder) if not path.exists()))
     return {"earlier": [*before.get("earlier", []), {name: before[name] for name in TOLD if name in before}]}
+
+
+def _numbered(folder: Path) -> Iterator[Path]:
+    """Yields names for rows that are set aside; a count of the files could name one that is there."""
+    return (folder / f"rows-{number}.csv" for number in itertools.count(1))

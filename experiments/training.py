@@ -39,7 +39,7 @@ class Trained(NamedTuple):
 
     Attributes:
       state: after the last step.
-      history: of all steps, those before a resumption included, on the host; `[T]`, or `[S, T]` for S seeds.
+      history: of all steps, those before a resumption included, on the host; `[T]`, or with the axes of runs in front.
       num_nonfinite: how many steps, over all seeds, had a gradient that is not finite.
       why: what stopped it before the last step; empty if nothing did.
     """
@@ -77,7 +77,7 @@ def train(
     """Trains to `num_steps` steps in blocks, from the newest whole checkpoint in the folder if there is one.
 
     Many seeds are one program: a state with an axis of S runs before every leaf, as `jax.vmap(start)(keys)` makes it,
-    is trained under `jax.vmap`, on the same data.
+    is trained under `jax.vmap`, on the same data. More axes, such as rates of seeds, are mapped one within another.
 
     A process that is killed at any moment resumes after the last block that was saved, and ends with the history and
     the parameters of a run that was never killed, bit for bit: the same programs meet the same numbers. On another
@@ -99,7 +99,8 @@ def train(
       **options: of `vi.fit`.
 
     Raises:
-      ValueError: a block that is no multiple of `evaluate_every`, a count below 1, or a state that is not at its start.
+      ValueError: a block that is no multiple of `evaluate_every`, a count below 1, a state of no run, or one that is
+        not at its start.
       FloatingPointError: by the default guard, at a gradient that is not finite; names the last good checkpoint.
       SystemExit: one line: the disk refused, and the last good checkpoint is as it was; or the folder is of another
         run, or holds no whole checkpoint but damaged ones.
@@ -141,7 +142,9 @@ def summary(trained: Trained) -> str:
 
 
 def check_blocks(state: vi.TrainState, num_steps: int, block: int, every: int | None) -> None:
-    """Raises `ValueError` unless the state is at step 0, and a block ends where an evaluation does."""
+    """Raises `ValueError` unless the state is of a run, or several, at step 0, and a block ends with an evaluation."""
+    if 0 in jnp.shape(state.step):
+        raise ValueError(f"the state holds no run, its axes are {jnp.shape(state.step)}: give it one key at least.")
     if jnp.any(state.step):
         raise ValueError(
             f"the state has taken {state.step} steps: begin with init_state(key, optimizer, state.params)."

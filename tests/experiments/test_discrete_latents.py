@@ -139,3 +139,21 @@ def test_what_cannot_be_run_is_one_line():
     for steps, count in ((300, 3), (300, 7), (300, 0), (5, 10)):
         with pytest.raises(SystemExit, match=f"{steps} steps cannot be measured {count} times"):
             discrete_latents.every_of(steps, count)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"net_methods": ("NVIL",)}, "no method NVIL"),
+        ({"mixture_names": ("RWS", "rws")}, "no method rws"),
+        ({"mixture_samples": (2, 1)}, "vimco compares .* got 1"),
+        ({"mixture_samples": ()}, "mixture_samples must not be empty"),
+        ({"mixture_steps": 801}, "801 steps cannot be measured 4 times"),
+        ({"num_seeds": 0}, "num_seeds must be at least 1, got 0"),
+    ],
+)
+def test_it_is_one_line_before_anything_is_trained(tmp_path, change, message):
+    run = discrete_latents.run(dataclasses.replace(CONFIG, **change), progress.silent, tmp_path)
+    with pytest.raises(SystemExit, match=message):
+        next(run)
+    assert not list(tmp_path.iterdir())

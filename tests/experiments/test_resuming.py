@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 
-from experiments import cli, style
+from experiments import cli, resuming, style
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ def run(config, track, folder):
         if size in STOP_AT:
             raise KeyboardInterrupt
         if not done.exists():
-            done.mkdir(parents=True)
+            (done / "0000000001").mkdir(parents=True)
             TRAINED.append((config.seed, size))
         yield [{"size": size, "seed": config.seed}]
 
@@ -67,6 +67,15 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on_in_its_folder(stopped, caps
     assert len(json.loads((stopped / "provenance.json").read_text())["earlier"]) == 2
 
 
+def test_rows_that_were_set_aside_are_never_written_over(stopped):
+    (stopped / "rows-2.csv").write_text("mine")
+    launch("--resume", str(stopped))
+    launch("--resume", str(stopped))
+    assert (stopped / "rows-2.csv").read_text() == "mine"
+    assert (stopped / "rows-1.csv").exists()
+    assert (stopped / "rows-3.csv").exists()
+
+
 def test_the_way_on_is_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VI_JAX_CACHE", "off")
     with pytest.raises(SystemExit):
@@ -86,6 +95,11 @@ def test_arguments_that_mean_something_else_now_are_refused(stopped):
     with pytest.raises(SystemExit, match=r"sizes was \[1, 2, 3\] and is \[1, 2\]"):
         launch("--resume", str(stopped), config=Config(sizes=(1, 2)))
     assert (stopped / "rows.csv").exists()
+
+
+def test_a_checkpoint_that_was_never_finished_is_none(tmp_path):
+    (tmp_path / "training" / "checkpoints" / "writing-0000000001").mkdir(parents=True)
+    assert not resuming.has_checkpoints(tmp_path)
 
 
 def test_a_run_without_checkpoints_is_refused(stopped):

@@ -106,6 +106,24 @@ def test_the_rows_are_the_history_number_for_number(short):
     )
 
 
+def test_a_grid_of_runs_has_a_row_for_each_and_is_resumed(tmp_path):
+    keys, rates = jax.random.split(jax.random.key(3), 3), jnp.array([0.1, 0.2])
+    grid = jax.vmap(lambda rate: jax.vmap(lambda key: start(key, rate))(keys))(rates)
+    trained = run(tmp_path / "run", num_steps=12, state=grid)
+    rows = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert list(rows["run"].unique()) == list(range(6))
+    last = rows[rows["run"] == 5]
+    np.testing.assert_array_equal(last["value"].to_numpy(np.float32), trained.history.value[1, 2])
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "0000000012")
+    identical(run(tmp_path / "run", num_steps=12, state=grid), trained)
+
+
+def test_large_evaluations_get_no_columns_in_a_block_that_is_too_short_for_one(tmp_path):
+    trained = run(tmp_path / "run", num_steps=8, evaluate=lambda key, params: jnp.full(101, params.theta))
+    assert trained.history.evaluations.value.shape == (2, 2, 101)
+    assert not [name for name in pd.read_csv(tmp_path / "run" / "history.csv") if name.startswith("evaluation")]
+
+
 def test_a_finished_run_computes_nothing_again(short):
     folder, trained = short
     before = (folder / "history.csv").read_bytes()
@@ -132,7 +150,7 @@ def test_killed_at_five_random_moments_it_ends_with_the_same_bits(whole, tmp_pat
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         while newest(tmp_path / "killed") == before and process.poll() is None:
             time.sleep(0.005)
-        time.sleep(moments.uniform(0.0, 0.4))
+        time.sleep(moments.uniform(0.0, 0.2))  # about a block; short, for a machine on which all take a second
         process.kill()
         killed.append(process.wait())
     assert killed == [-9] * 5
@@ -264,6 +282,7 @@ def test_the_track_tells_speed_and_bound():
             {"state": STACKED._replace(step=jnp.array([3, 3]))},
             r"the state has taken \[3 3\] steps: begin with init_state",
         ),
+        ({"state": jax.tree.map(lambda leaf: leaf[:0], STACKED)}, r"holds no run, its axes are \(0,\)"),
     ],
 )
 def test_what_cannot_be_run_in_blocks_is_refused(options, message):

@@ -75,6 +75,8 @@ def test_the_network_of_the_paper_has_its_shapes_and_its_initial_values():
 def test_bad_layers_are_named():
     with pytest.raises(ValueError, match=r"needs its entry of hidden: got \(2, 3\) and \(\(5,\),\)"):
         models.hierarchical_decoder((2, 3), 4, hidden=((5,),))
+    with pytest.raises(ValueError, match=r"needs its entry of hidden: got \(2, 3\) and \(5, 5\)"):
+        models.hierarchical_decoder((2, 3), 4, hidden=(5, 5))
     with pytest.raises(ValueError, match="at least one"):
         models.hierarchical_decoder((), 4, hidden=())
     with pytest.raises(ValueError, match="hidden must be .*got 0"):

@@ -114,6 +114,24 @@ def test_an_impossible_datum_moves_nothing():
     jax.tree.map(np.testing.assert_array_equal, both[2], alone[2])
 
 
+def test_a_number_that_is_none_is_seen_in_the_gradient_and_teaches_nothing():
+    model = vi.Model(lambda key: jnp.ones(2), lambda theta, x, z: jnp.where(x[0] > 0, theta @ z, jnp.nan))
+    constant = objectives.no_prediction()
+    objective = objectives.nvil(model, guides.bernoulli(2), constant, SGD)
+    params, baseline = vi.Params(jnp.ones(2), jnp.array([0.3, -0.2])), start(0.5, predictor=constant)
+    values, gradient, after = objective(KEY, params, jnp.array([[1.0], [0.0]]), baseline)
+    assert list(jnp.isnan(values)) == [False, True]
+    assert jnp.all(jnp.isnan(gradient.phi))
+    assert jnp.isfinite(after.mean)
+
+
+def test_a_prediction_that_would_broadcast_is_refused():
+    vector = DENSE._replace(predict=lambda psi, x: DENSE.predict(psi, x)[None])
+    objective = objectives.nvil(NET.model, GUIDE, vector, SGD)
+    with pytest.raises(ValueError, match=r"predict must return a scalar per datum, got shape \(1,\)"):
+        objective(KEY, point(), X, start(predictor=vector))
+
+
 def test_what_it_cannot_take_is_refused():
     with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         objectives.nvil(NET.model, GUIDE, DENSE, SGD, num_samples=0)

@@ -1,11 +1,11 @@
 """Checkpoints: what was saved, bit for bit, or one line that says why not; a failed write costs nothing."""
 
 import errno
+import gc
 import os
 import resource
 import shutil
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -132,17 +132,21 @@ def test_a_disk_without_room_is_one_line_before_anything_is_written(folder, monk
     assert_intact(folder)
 
 
-def test_a_disk_that_fills_in_the_middle_of_the_arrays_is_one_line_and_costs_nothing(folder, monkeypatch):
-    # Of the other arrays, whose writes fail as well, tensorstore tells an event loop that is no longer there.
-    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
+def test_a_disk_that_fills_in_the_middle_of_the_arrays_is_one_line_and_costs_nothing(folder, monkeypatch, caplog):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
-    try:
-        with pytest.raises(OSError, match="0000000050: File too large. Free some space or choose another"):
-            checkpoint.save(folder, 50, STATE, about=ABOUT)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    time.sleep(0.2)
+    for _ in range(3):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+        try:
+            with pytest.raises(OSError, match="0000000050: File too large. Free some space or choose another"):
+                checkpoint.save(folder, 50, STATE, about=ABOUT)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        # The other arrays fail as well: nothing is told of them, now or when they are collected, and nothing is left.
+        assert names(folder) == ["0000000020", "0000000030", "0000000040"]
+    gc.collect()
+    assert (told, caplog.text) == ([], "")
     assert_intact(folder)
 
 
@@ -161,8 +165,38 @@ def test_a_disk_that_refuses_at_the_end_costs_nothing(folder, call, monkeypatch)
     assert_intact(folder)
 
 
+@pytest.mark.parametrize("tree", [{}, {"none": jnp.zeros((0, 3))}])
+def test_a_tree_without_numbers_is_a_checkpoint_too(tmp_path, tree):
+    checkpoint.save(tmp_path, 1, tree, about=ABOUT)
+    found = restored(tmp_path, tree).tree
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, tree)
+
+
+def test_without_orbax_it_is_one_line_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'vi-jax\[experiments\]'"):
+        checkpoint.save(tmp_path / "run", 1, STATE, about=ABOUT)
+    assert not (tmp_path / "run").exists()
+
+
 def names_at(path):
     return os.listdir(path) if os.path.isdir(path) else []
+
+
+def test_one_of_the_same_step_is_kept_if_the_new_one_cannot_take_its_place(folder, monkeypatch):
+    real, newest = os.rename, folder / "0000000040"
+
+    def refuse(source, target):
+        if source == folder / f"{checkpoint.WRITING}0000000040":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="0000000040: Input/output error"):
+        checkpoint.save(folder, 40, STATE._replace(step=jnp.int32(7)), about=ABOUT)
+    assert restored(folder).path == newest
+    assert restored(folder).tree.step == 40
+    assert names(folder) == ["0000000020", "0000000030", "0000000040"]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):

@@ -106,7 +106,10 @@ def test_relative_changes_are_those_of_the_last_window():
     found = stopping.relative_change(values, window=3)
     np.testing.assert_allclose(found.mean, [(0.5 + 0.2 + 0) / 3, (1 + 0 + 0.5) / 3], rtol=1e-6)
     np.testing.assert_allclose(found.median, [0.2, 0.5], rtol=1e-6)
-    assert not stopping.relative_change(jnp.array([1.0, jnp.nan, 1.0]), window=2).median < 1.0
+    for worst in (jnp.nan, jnp.inf, -jnp.inf):
+        for place in (1, 4):
+            found = stopping.relative_change(jnp.ones(5).at[place].set(worst), window=4)
+            assert jnp.all(jnp.isnan(jnp.stack(found)))
 
 
 @pytest.mark.parametrize(

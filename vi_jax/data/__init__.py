@@ -1,4 +1,4 @@
-"""Data sets, each with a checksum and a named protocol."""
+"""Data sets, each with a named protocol, and a checksum wherever one is known."""
 
 from vi_jax.data.credit import GermanCredit as GermanCredit
 from vi_jax.data.credit import german_credit as german_credit

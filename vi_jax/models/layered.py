@@ -8,6 +8,7 @@ import distrax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
@@ -113,7 +114,7 @@ def layered(
 def check_networks(latent_dims: Sequence[int], hidden: Sequence[Sequence[int]]) -> tuple[int, ...]:
     """Returns the dimensions as a tuple; raises unless there is one at least, and one entry of `hidden` for each."""
     dims = tuple(checks.check_positive_int("latent_dims", dim) for dim in latent_dims)
-    if not dims or len(hidden) != len(dims):
+    if not dims or len(hidden) != len(dims) or any(np.ndim(widths) != 1 for widths in hidden):
         raise ValueError(
             f"each layer of latent_dims, at least one, needs its entry of hidden: got {dims} and {hidden}; two "
             "layers are latent_dims=(100, 50), hidden=((200, 200), (100, 100))."

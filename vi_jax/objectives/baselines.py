@@ -120,8 +120,15 @@ def advance(
       baseline: before the step; it alone makes `left`, so that no draw sees itself in its baseline.
       x: a batch.
       signal: `[B, K]` nats; what is not finite teaches nothing, and is not finite in `left`.
+
+    Raises:
+      ValueError: the prediction is not a scalar per datum, which would broadcast.
     """
     predicted, pull = jax.vjp(lambda psi: jax.vmap(predictor.predict, (None, 0))(psi, x), baseline.psi)
+    if predicted.ndim != 1:
+        raise ValueError(
+            f"predict must return a scalar per datum, got shape {predicted.shape[1:]}: index or squeeze its result."
+        )
     beyond = signal - predicted[:, None]
     left = beyond - baseline.mean
     known = jnp.isfinite(beyond)

@@ -64,10 +64,11 @@ def nvil(
     Returns:
       (key, params, x, baseline) -> (values `[B]` in nats, ascent direction, next baseline). Start from
       `start_baseline`. A datum with log w = −∞ has value −∞, a zero gradient, and teaches the baseline nothing; its θ̄
-      is NaN where log p = −∞ has a derivative that is.
+      is NaN where log p = −∞ has a derivative that is. Of any other log w that is not finite the gradient is NaN.
 
     Raises:
-      TypeError, ValueError: K is not a positive integer; when called, as `value_and_grad`.
+      TypeError, ValueError: K is not a positive integer; when called, as `value_and_grad`, or if the prediction is not
+        one number per datum.
     """
     num_samples = checks.check_positive_int("num_samples", num_samples)
 
@@ -83,7 +84,8 @@ def nvil(
         (log_p, log_q), pull = jax.vjp(scores, params)  # [B, K] each
         log_w = log_p - log_q
         left, after = advance(predictor, optimizer, baseline, x, log_w)
-        possible = jnp.all(jnp.isfinite(log_w), axis=1, keepdims=True)
+        # NaN is no impossible datum but an error: it stays in the gradient, where it is counted and stops a run.
+        possible = jnp.all(log_w != -jnp.inf, axis=1, keepdims=True)
         score = jnp.where(possible, left / divisor(jnp.sqrt(baseline.variance)), 0) / log_w.size
         (gradient,) = pull((jnp.where(possible, 1 / log_w.size, jnp.zeros_like(log_p)), score))
         return jnp.mean(log_w, axis=1), gradient, after

@@ -9,11 +9,11 @@ leaves the checkpoints before it as they were.
 
 import contextlib
 import errno
-import logging
+import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_jax.training import manifest
+from vi_jax.training.one_error import one_error
 from vi_jax.types import PyTree
 
 WRITING = "writing-"
@@ -60,12 +61,15 @@ def save(folder: Path, step: int, tree: PyTree, *, about: Mapping[str, Any], kee
       The folder of the checkpoint.
 
     Raises:
-      OSError: what could not be written, why, and the remedy. The checkpoints before it are as they were.
+      OSError: what could not be written, why, and the remedy. The checkpoints that were there are as they were.
       ValueError: a step below 0, or fewer than 2 to keep.
+      ModuleNotFoundError: orbax is not installed.
     """
     if step < 0 or keep < 2:
         raise ValueError(f"step must be at least 0 and keep at least 2, got {step} and {keep}.")
+    _orbax()
     target, temporary = folder / f"{step:010d}", folder / f"{WRITING}{step:010d}"
+    replaced = folder / f"{WRITING}replaced"
     leaves = _named(tree)
     arrays = {name: _as_numpy(leaf) for name, leaf in leaves.items()}
     try:
@@ -75,11 +79,14 @@ def save(folder: Path, step: int, tree: PyTree, *, about: Mapping[str, Any], kee
         _write(temporary / "arrays", arrays)
         manifest.write(temporary, temporary / "arrays", about, {name: _kind(leaf) for name, leaf in leaves.items()})
         if target.exists():
-            os.rename(target, folder / f"{WRITING}replaced")
+            os.rename(target, replaced)
         os.rename(temporary, target)
         manifest.sync(folder)
-    except (OSError, RuntimeError, ValueError) as error:  # Tensorstore has errors of its own for a full disk.
+    except OSError as error:
         _remove([temporary])
+        if not target.exists():
+            with contextlib.suppress(OSError):
+                os.rename(replaced, target)  # One of this step that was there is as it was, too.
         remedy = "Free some space or choose another folder; the checkpoints before it are whole."
         raise OSError(f"cannot write the checkpoint {target}: {_reason(error)}. {remedy}") from error
     paths = _checkpoints(folder)
@@ -137,33 +144,37 @@ def _reason(error: Exception) -> str:
     return os.strerror(int(code[1])) if code else getattr(error, "strerror", None) or str(error).partition("\n")[0]
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Orbax logs a failure that it then raises, with the whole of tensorstore's settings; once is enough."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _orbax() -> Any:
+    """Orbax, imported where it is needed: `vi_jax` does without."""
     try:
-        yield
-    finally:
-        logger.setLevel(before)
+        import orbax.checkpoint as ocp
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "checkpoints are written by orbax, which is not installed: pip install 'vi-jax[experiments]'"
+        ) from error
+    return ocp
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    import orbax.checkpoint as ocp
+    # Orbax keeps no array without numbers, and no tree without arrays; `_read` makes those anew.
+    kept = {name: array for name, array in arrays.items() if array.size}
 
-    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
-        # Orbax keeps no array without numbers; `_read` makes those anew.
-        checkpointer.save(path.resolve(), {name: array for name, array in arrays.items() if array.size})
+    def write() -> None:
+        with _orbax().PyTreeCheckpointer() as checkpointer:
+            checkpointer.save(path.resolve(), kept)
+
+    if kept:
+        one_error(write, path.parent, _reason)
+    else:
+        path.mkdir()
 
 
 def _read(path: Path, found: Mapping[str, Any], like: PyTree) -> PyTree:
-    import orbax.checkpoint as ocp
-
-    leaves = _named(like)
+    leaves, arrays = _named(like), {}
     manifest.check_same_leaves(path, found, {name: _kind(leaf) for name, leaf in leaves.items()})
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        arrays = checkpointer.restore((path / "arrays").resolve())
+    if any(math.prod(jnp.shape(leaf)) for leaf in leaves.values()):
+        with _orbax().PyTreeCheckpointer() as checkpointer:
+            arrays = checkpointer.restore((path / "arrays").resolve())
     return jax.tree.unflatten(
         jax.tree.structure(like), [_as_leaf(arrays.get(name), leaf) for name, leaf in leaves.items()]
     )

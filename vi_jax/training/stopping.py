@@ -27,7 +27,7 @@ def relative_change(values: jax.Array, *, window: int) -> RelativeChange:
     ADVI in Stan stops when either is below 0.01 (Kucukelbir et al., arXiv:1603.00788). Give it means over blocks or
     evaluations with many draws, not single steps: of two noisy values δ measures the noise. Its price is that noise
     and the scale of L: where |L| is large because of a constant, the rule stops early; where L passes 0, it does not
-    stop. Infinite or NaN values of L make it NaN, which is below nothing.
+    stop. Infinite or NaN values of L make both NaN, which is below nothing.
 
     Args:
       values: `[..., T]` in nats, T > W.
@@ -41,6 +41,8 @@ def relative_change(values: jax.Array, *, window: int) -> RelativeChange:
         raise ValueError(f"window = {window} changes need {window + 1} values, got {values.shape[-1]}: wait for more.")
     last = values[..., -window - 1 :]
     changes = jnp.abs(jnp.diff(last, axis=-1) / last[..., :-1])
+    # A median would pass over one infinite change, and call a series that has just diverged still.
+    changes = jnp.where(jnp.all(jnp.isfinite(last), axis=-1, keepdims=True), changes, jnp.nan)
     return RelativeChange(jnp.mean(changes, axis=-1), jnp.median(changes, axis=-1))
 
 
