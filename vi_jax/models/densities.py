@@ -95,8 +95,8 @@ def banana(*, curvature: float = 0.1, scale: float = 10.0) -> ExactModel:
         E z = 0,   Var z = (s², 1 + 2 b² s⁴)
 
     A Gaussian bent along a parabola, by a map of Jacobian 1. Haario, Saksman and Tamminen, "Adaptive proposal
-    distribution for random walk Metropolis algorithm" (1999), with s² = 100 and b = 0.03 or, strongly bent, 0.1. The
-    two coordinates are uncorrelated, so that no Gaussian fitted by moments sees the bend.
+    distribution for random walk Metropolis algorithm" (1999), with s² = 100 and b = −0.03 or, strongly bent, −0.1. The
+    sign of b mirrors z_2. The coordinates are uncorrelated: the Gaussian of the same moments does not show the bend.
 
     Args:
       curvature: b, any finite Python number.
