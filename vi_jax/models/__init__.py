@@ -21,6 +21,11 @@ from vi_jax.models.conjugate import linear_gaussian_optimum as linear_gaussian_o
 from vi_jax.models.convolutional import convolutional_decoder as convolutional_decoder
 from vi_jax.models.deep import bernoulli_decoder as bernoulli_decoder
 from vi_jax.models.deep import decoder as decoder
+from vi_jax.models.densities import DiagonalOptimum as DiagonalOptimum
+from vi_jax.models.densities import banana as banana
+from vi_jax.models.densities import banana_optimum as banana_optimum
+from vi_jax.models.densities import funnel as funnel
+from vi_jax.models.densities import funnel_optimum as funnel_optimum
 from vi_jax.models.divergences import gaussian_kl as gaussian_kl
 from vi_jax.models.divergences import gaussian_renyi_bound as gaussian_renyi_bound
 from vi_jax.models.divergences import mean_field_optimum as mean_field_optimum
@@ -38,6 +43,12 @@ from vi_jax.models.factor_analysis import optimal_mean_field as optimal_mean_fie
 from vi_jax.models.factor_analysis import ppca as ppca
 from vi_jax.models.factor_analysis import ppca_maximum_likelihood as ppca_maximum_likelihood
 from vi_jax.models.global_latent import global_latent as global_latent
+from vi_jax.models.hierarchical import CENTRED as CENTRED
+from vi_jax.models.hierarchical import EIGHT_SCHOOLS as EIGHT_SCHOOLS
+from vi_jax.models.hierarchical import NON_CENTRED as NON_CENTRED
+from vi_jax.models.hierarchical import Parametrization as Parametrization
+from vi_jax.models.hierarchical import Schools as Schools
+from vi_jax.models.hierarchical import eight_schools as eight_schools
 from vi_jax.models.layered import hierarchical_decoder as hierarchical_decoder
 from vi_jax.models.linear_chain import LinearLayer as LinearLayer
 from vi_jax.models.linear_chain import linear_gaussian_chain as linear_gaussian_chain
@@ -59,6 +70,10 @@ from vi_jax.models.normal_gamma import normal_gamma_coordinate_ascent as normal_
 from vi_jax.models.normal_gamma import normal_gamma_elbo as normal_gamma_elbo
 from vi_jax.models.partial import Partial as Partial
 from vi_jax.models.partial import observe as observe
+from vi_jax.models.regression import Regression as Regression
+from vi_jax.models.regression import RegressionVariances as RegressionVariances
+from vi_jax.models.regression import linear_regression as linear_regression
+from vi_jax.models.regression import logistic_regression as logistic_regression
 from vi_jax.models.table import EYE_COLOURS as EYE_COLOURS
 from vi_jax.models.table import THREE_STATES as THREE_STATES
 from vi_jax.models.table import LabelledTable as LabelledTable
