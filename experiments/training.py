@@ -12,11 +12,13 @@ cost about 0.1 s, so make blocks of ten seconds or more.
 import dataclasses
 import functools
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 import vi_jax as vi
@@ -109,7 +111,7 @@ def train(
     run = block_function(objective, optimizer, data, options, jnp.ndim(state.step))
     if files is not None:
         about = dict(files.about) | {"num_steps": num_steps, "block": block, "runs": list(jnp.shape(state.step))}
-        about |= {name: options.get(name) for name in ("batch_size", "evaluate_every")}
+        about |= {name: options.get(name) for name in ("batch_size", "evaluate_every")} | {"data": checksum(data)}
         files = dataclasses.replace(files, about=about)
     state, history = resumed(files, run, state, min(block, num_steps), options.get("evaluate_every"))
     done, news = 0 if history is None else history.value.shape[-1], ""
@@ -167,6 +169,12 @@ def block_function(objective: Any, optimizer: Any, data: Any, options: Options, 
         return one(state)
 
     return run
+
+
+def checksum(data: Any) -> int:
+    """Returns a number of all bytes of the data, so that a run does not go on with others."""
+    leaves = (np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(data))
+    return functools.reduce(lambda sum_so_far, leaf: zlib.crc32(leaf.data, sum_so_far), leaves, 0)
 
 
 def guarded(guard: Callable[..., None], part: vi.History, first_step: int, files: Files | None) -> None:

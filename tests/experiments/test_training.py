@@ -49,10 +49,10 @@ def start(key, rate):
 STACKED = jax.vmap(start)(jax.random.split(jax.random.key(3), 2), jnp.array([0.1, 0.2]))
 
 
-def run(folder, about=None, num_steps=STEPS, state=STACKED, **options):
+def run(folder, about=None, num_steps=STEPS, state=STACKED, data=DATA, **options):
     files = None if folder is None else Files(folder, about or {"seed": 3})
     options = {"evaluate": look} | PATHS | options
-    return train(noisy, ADAM, state, DATA, num_steps=num_steps, block=BLOCK, files=files, **options)
+    return train(noisy, ADAM, state, data, num_steps=num_steps, block=BLOCK, files=files, **options)
 
 
 def identical(one, two):
@@ -196,6 +196,7 @@ def test_rows_of_a_block_that_was_not_saved_are_made_again(short, tmp_path):
         ({"num_steps": 30}, r"another run \(num_steps was 20 and is 30\)"),
         ({"num_steps": 20, "batch_size": 3}, r"batch_size was 2 and is 3"),
         ({"num_steps": 20, "state": jax.tree.map(lambda leaf: leaf[0], STACKED)}, r"runs was \[2\] and is \[\]"),
+        ({"num_steps": 20, "data": DATA + 1}, r"data was \d+ and is \d+"),
     ],
 )
 def test_a_folder_of_another_run_is_one_line(short, options, message):
