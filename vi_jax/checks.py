@@ -5,7 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
+from numpy.typing import ArrayLike
 
 from vi_jax.types import PyTree
 
@@ -100,6 +102,17 @@ def check_batch(name: str, tree: PyTree) -> int:
     if size == 0:
         raise ValueError(f"{first} has an empty batch axis, shape {shapes[0][1]}: give it one datum at least.")
     return size
+
+
+def check_mean(mean: ArrayLike | None, data_dim: int) -> np.ndarray:
+    """Returns the mean, zero for None; raises `ValueError` unless it is `[data_dim]` finite numbers."""
+    mean = np.zeros(data_dim) if mean is None else np.asarray(mean, np.float64)
+    if mean.shape != (data_dim,) or not np.all(np.isfinite(mean)):
+        raise ValueError(
+            f"mean must be {data_dim} finite numbers, got shape {mean.shape} with {np.sum(~np.isfinite(mean))} that are"
+            " not finite; pass train.mean(axis=0)."
+        )
+    return mean
 
 
 def _describe(value: Any) -> str:

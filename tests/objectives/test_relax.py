@@ -27,7 +27,7 @@ def point() -> vi.Params:
 
 
 def controls() -> objectives.Control:
-    each = [objectives.initial_control(temperature=t, scale=s) for t, s in CONTROLS]
+    each = [objectives.start_control(temperature=t, scale=s) for t, s in CONTROLS]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 
@@ -106,7 +106,7 @@ def test_learning_lowers_the_noise(gradients, population):
             lambda c, key: (objective(key, params, X, c)[2], None), control, jax.random.split(jax.random.key(7), 1500)
         )[0]
 
-    learned = learn(objectives.initial_control())
+    learned = learn(objectives.start_control())
     after = squares(gradients(jax.tree.map(lambda leaf: jnp.stack([leaf] * len(CONTROLS)), learned))[0])
     gain = squares(population[0]) - after
     assert gain.mean() > 4 * gain.std() / np.sqrt(len(gain))
@@ -115,7 +115,7 @@ def test_learning_lowers_the_noise(gradients, population):
 def test_the_slope_of_the_control_is_the_derivative_of_the_squared_gradient_draw_by_draw():
     rate, params, key = 0.1, point(), jax.random.key(3)
     objective = objectives.relax(NET.model, GUIDE, num_samples=2, learning_rate=rate)
-    control = objectives.initial_control(temperature=0.7, scale=0.6)
+    control = objectives.start_control(temperature=0.7, scale=0.6)
     _, _, after = objective(key, params, X, control)
     moved = np.array([after.log_temperature - control.log_temperature, after.scale - control.scale])
     # A step is −rate · slope / √square, and from zero square = slope² / 100.
@@ -138,7 +138,7 @@ def test_mutants_are_seen(monkeypatch, population):
     def mutated(mutant):
         monkeypatch.setattr(BinaryConcrete, "perturb_given", mutant)
         found = gradients_of(objectives.relax(NET.model, GUIDE, num_samples=1), point(), X)
-        return np.asarray(found(jax.tree.map(lambda leaf: leaf[None], objectives.initial_control())))[0]
+        return np.asarray(found(jax.tree.map(lambda leaf: leaf[None], objectives.start_control())))[0]
 
     exact = exact_gradient(NET.model, GUIDE, point(), X)
     stopped = mutated(lambda q, z, key: right(jax.lax.stop_gradient(q), z, key))
@@ -166,7 +166,7 @@ def test_a_categorical_is_relaxed_too_as_a_one_hot_vector():
 
 def test_what_it_cannot_take_is_refused_and_a_rate_of_zero_leaves_the_control():
     still = objectives.relax(NET.model, GUIDE, num_samples=1, learning_rate=0.0)
-    control = objectives.initial_control()
+    control = objectives.start_control()
     values, gradient, after = still(KEY, point(), X, control)
     assert values.shape == (2,)
     assert (after.log_temperature, after.scale) == (control.log_temperature, control.scale)
@@ -184,4 +184,4 @@ def test_what_it_cannot_take_is_refused_and_a_rate_of_zero_leaves_the_control():
     with pytest.raises(ValueError, match=r"learning_rate.*got -1"):
         objectives.relax(NET.model, GUIDE, num_samples=1, learning_rate=-1.0)
     with pytest.raises(ValueError, match=r"temperature.*0\.0 and 1"):
-        objectives.initial_control(temperature=0.0)
+        objectives.start_control(temperature=0.0)

@@ -4,7 +4,6 @@ from vi_jax.data.credit import GermanCredit as GermanCredit
 from vi_jax.data.credit import german_credit as german_credit
 from vi_jax.data.credit import scaled as scaled
 from vi_jax.data.credit import standardized as standardized
-from vi_jax.data.digits import DigitsSplit as DigitsSplit
 from vi_jax.data.digits import binarize as binarize
 from vi_jax.data.digits import digits as digits
 from vi_jax.data.digits import digits_split as digits_split

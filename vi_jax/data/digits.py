@@ -1,30 +1,17 @@
 """Handwritten digits of 8×8 pixels, as scikit-learn ships them: real data without a download."""
 
 import hashlib
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vi_jax.data.images import ImageSplit
+
 NUM_TRAIN = 1500
 SPLIT_SEED = 0
 SHA256 = "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3"
 """Of the 1797 × 64 intensities 0, …, 16 as unsigned bytes, row by row."""
-
-
-class DigitsSplit(NamedTuple):
-    """Digits for density estimation. Numbers compare only under the same protocol: another split moves the NLL.
-
-    Attributes:
-      train: `[1500, 64]` probabilities in [0, 1]; `binarize` each minibatch anew.
-      test: `[297, 64]` of 0 and 1, fixed.
-      protocol: what was done, in words, to print beside a result.
-    """
-
-    train: jax.Array
-    test: jax.Array
-    protocol: str
 
 
 def digits() -> jax.Array:
@@ -42,7 +29,7 @@ def digits() -> jax.Array:
     return jnp.asarray(_intensities() / 16, jnp.float32)
 
 
-def digits_split() -> DigitsSplit:
+def digits_split() -> ImageSplit:
     """Returns the digits split and binarized by the protocol that the numbers of this repository refer to.
 
     `rng = numpy.random.default_rng(0)` permutes the 1797 images; the first 1500 are the training set, as probabilities,
@@ -62,7 +49,7 @@ def digits_split() -> DigitsSplit:
         "digits 8x8 (scikit-learn, x/16 as probabilities): 1500 train, binarized anew per minibatch; "
         f"297 test, binarized once; split and test pixels by numpy default_rng({SPLIT_SEED})"
     )
-    return DigitsSplit(jnp.asarray(train, jnp.float32), jnp.asarray(test, jnp.float32), protocol)
+    return ImageSplit(jnp.asarray(train, jnp.float32), jnp.asarray(test, jnp.float32), protocol)
 
 
 def binarize(key: jax.Array, probabilities: jax.Array) -> jax.Array:

@@ -7,7 +7,6 @@ import distrax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
@@ -89,7 +88,7 @@ def encoder(
 
 def encoder_of(network: nn.Module, data_dim: int, mean: ArrayLike | None) -> Encoder:
     """Makes an encoder of a linen module `x − mean -> (heads, trunk)`."""
-    centre = _check_mean(mean, data_dim)
+    centre = checks.check_mean(mean, data_dim)
 
     def init(key: jax.Array) -> PyTree:
         return network.init(key, jnp.zeros(data_dim))["params"]
@@ -101,14 +100,3 @@ def encoder_of(network: nn.Module, data_dim: int, mean: ArrayLike | None) -> Enc
         return Encoded(*outputs)
 
     return Encoder(init, encode)
-
-
-def _check_mean(mean: ArrayLike | None, data_dim: int) -> np.ndarray:
-    """Returns the mean, zero for None; raises `ValueError` unless it is `[data_dim]` finite numbers."""
-    mean = np.zeros(data_dim) if mean is None else np.asarray(mean, np.float64)
-    if mean.shape != (data_dim,) or not np.all(np.isfinite(mean)):
-        raise ValueError(
-            f"mean must be {data_dim} finite numbers, got shape {mean.shape} with {np.sum(~np.isfinite(mean))} that are"
-            " not finite; pass train.mean(axis=0)."
-        )
-    return mean

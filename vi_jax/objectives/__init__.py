@@ -22,8 +22,8 @@ from vi_jax.objectives.nvil import nvil as nvil
 from vi_jax.objectives.reference import defensive_wake_phi as defensive_wake_phi
 from vi_jax.objectives.reference import log_variance as log_variance
 from vi_jax.objectives.relax import Control as Control
-from vi_jax.objectives.relax import initial_control as initial_control
 from vi_jax.objectives.relax import relax as relax
+from vi_jax.objectives.relax import start_control as start_control
 from vi_jax.objectives.score_climbing import score_climbing as score_climbing
 from vi_jax.objectives.score_climbing import start_chain as start_chain
 from vi_jax.objectives.sleep import joined as joined

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
@@ -65,9 +64,7 @@ def dense_predictor(data_dim: int, *, hidden: int = 100, mean: ArrayLike | None 
     data_dim, hidden = (
         checks.check_positive_int(name, size) for name, size in (("data_dim", data_dim), ("hidden", hidden))
     )
-    offset = np.zeros(data_dim) if mean is None else np.asarray(mean, float)
-    if offset.shape != (data_dim,) or not np.all(np.isfinite(offset)):
-        raise ValueError(f"mean must be {data_dim} finite numbers, the mean of the training data, got {mean}.")
+    offset = checks.check_mean(mean, data_dim)
 
     def init(key: jax.Array) -> dict[str, jax.Array]:
         U = jax.nn.initializers.glorot_uniform()(key, (hidden, data_dim), jnp.result_type(float))

@@ -39,7 +39,7 @@ class Control(NamedTuple):
     square: jax.Array
 
 
-def initial_control(*, temperature: float = 0.5, scale: float = 1.0) -> Control:
+def start_control(*, temperature: float = 0.5, scale: float = 1.0) -> Control:
     """Returns the control variate to start from, f itself at τ = ½ unless told otherwise.
 
     Args:
@@ -78,7 +78,7 @@ def relax(model: Model, guide: Guide, *, num_samples: int, learning_rate: float 
       learning_rate: of log τ and η, in units per step; 0 leaves them as they are.
 
     Returns:
-      (key, params, x, control) -> (values `[B]` in nats, ascent direction, next control). Start from `initial_control`.
+      (key, params, x, control) -> (values `[B]` in nats, ascent direction, next control). Start from `start_control`.
 
     Raises:
       TypeError, ValueError: K is not a positive integer, or the rate is negative or not finite. When called: the

@@ -140,7 +140,7 @@ def _check_arguments(objective: Any, wanted: int) -> None:
     except TypeError as error:
         remedy = (
             "it carries a state, which goes into init_state(key, optimizer, params, extra=...), as of "
-            "objectives.start_chain or objectives.initial_control"
+            "objectives.start_chain or objectives.start_control"
             if wanted == 3
             else "it carries no state, so leave out init_state's extra"
         )
