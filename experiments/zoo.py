@@ -24,7 +24,7 @@ from rich.console import Console
 import vi_jax as vi
 from experiments import spelling, tables
 from vi_jax.data import binarize, digits, digits_split
-from vi_jax.models import EYE_COLOURS, THREE_STATES, ExactModel, FactorAnalysis, MixtureParams
+from vi_jax.models import EYE_COLOURS, THREE_STATES, DiagonalOptimum, ExactModel, FactorAnalysis, MixtureParams
 
 T = TypeVar("T")
 
@@ -264,6 +264,22 @@ def heavy_tailed(key: jax.Array) -> Problem:
     return density(vi.models.student_t_target(5.0), vi.guides.mean_field(1), mean_field([0.0], [1.2]))(key)
 
 
+def funnel(key: jax.Array) -> Problem:
+    """Neal's funnel in ten dimensions, at the best independent Gaussian."""
+    return at_optimum(vi.models.funnel(10), vi.models.funnel_optimum(10))(key)
+
+
+def banana(key: jax.Array) -> Problem:
+    """A banana in the plane, at the best independent Gaussian."""
+    return at_optimum(vi.models.banana(), vi.models.banana_optimum())(key)
+
+
+def at_optimum(exact: ExactModel, optimum: DiagonalOptimum) -> Callable[[jax.Array], Problem]:
+    """Returns how to pose a target to a mean-field guide near its own optimum."""
+    phi = vi.guides.MeanField(optimum.loc, jnp.log(optimum.scale))
+    return density(exact, vi.guides.mean_field(optimum.loc.size), phi)
+
+
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
@@ -312,6 +328,8 @@ ZOO: dict[str, Entry] = {
     "heavy-tailed": Entry("Student's t; mean field", heavy_tailed),
     "digits-vae": Entry("network of digits; encoder", autoencoder),
     "mixture-weights": Entry("twenty Gaussians; encoder", weights_of_a_mixture),
+    "funnel": Entry("Neal's funnel, D = 10; mean field", funnel),
+    "banana": Entry("a banana, D = 2; mean field", banana),
 }
 """Order matters: the place of a row is its key. Append."""
 

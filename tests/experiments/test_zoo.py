@@ -47,7 +47,7 @@ def test_a_problem_belongs_to_its_name():
 
 
 def test_an_unknown_model_is_answered_with_all_that_there_are():
-    with pytest.raises(ValueError, match=r"there is no model 'vae': choose from table, .*digits-vae, mixture-weights"):
+    with pytest.raises(ValueError, match=r"there is no model 'vae': choose from table, .*digits-vae, .*banana"):
         zoo.problem("vae")
 
 
@@ -58,6 +58,13 @@ def test_parameters_are_near_an_optimum_and_not_at_it():
     off = np.concatenate([np.ravel(posed.params.theta - mu), np.ravel(posed.params.phi.A - A)])
     assert 0.008 < np.std(off) < 0.012
     assert np.abs(posed.params.phi.b - b).max() < 0.05
+
+
+def test_targets_are_near_their_own_optimum():
+    for name, optimum in (("funnel", vi.models.funnel_optimum(10)), ("banana", vi.models.banana_optimum())):
+        posed = zoo.problem(name)
+        assert 0 < np.abs(posed.params.phi.loc - optimum.loc).max() < 0.05
+        assert 0 < np.abs(posed.params.phi.log_scale - np.log(optimum.scale)).max() < 0.05
 
 
 # --- truth ------------------------------------------------------------------------------------------------------------
