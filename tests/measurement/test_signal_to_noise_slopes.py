@@ -9,7 +9,6 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import vi_jax as vi
-from vi_jax.measurement import moments
 
 DIM, NUM_DATA, NUM_REPLICATES = 20, 16, 2000
 NUM_SAMPLES = (16, 64, 256)
@@ -33,21 +32,21 @@ def toy():
 
 
 @functools.cache
-def gradient_moments(num_samples: int) -> dict[str, vi.Params]:
-    """Mean and variance of every coordinate of every estimator, from the same draws."""
-    model, guide, params, x = toy()
-    gradients = vi.shared_gradients(model, guide, OBJECTIVES, num_samples=num_samples)
-    pooled = jax.jit(
-        lambda key: moments.pool(
-            moments.replicate_moments(
-                key,
-                lambda key: gradients(key, params, x)[1],
-                num_replicates=NUM_REPLICATES,
-                chunk_size=max(1, 8192 // num_samples),
-            )
-        )
-    )(jax.random.key(1))
-    return {name: (pooled.mean[name], moments.variance(pooled)[name]) for name in OBJECTIVES}
+def swept() -> vi.SweepResult:
+    """Mean and variance of every coordinate of every estimator at every K, from the same draws."""
+    return vi.sweep(
+        jax.random.key(1), *toy(), objectives=OBJECTIVES, num_samples=NUM_SAMPLES, num_replicates=NUM_REPLICATES
+    )
+
+
+def gradient_moments(num_samples: int) -> dict[str, tuple[vi.Params, vi.Params]]:
+    """Mean and variance of every estimator at one K."""
+    result = swept()
+    k = result.num_samples.index(num_samples)
+    return {
+        name: jax.tree.map(lambda leaf, o=o: leaf[o, k, 0], (result.mean, result.variance))
+        for o, name in enumerate(result.objectives)
+    }
 
 
 def slope(name: str, signal: str, block: str) -> float:
