@@ -297,3 +297,45 @@ def test_errors_name_the_value_and_the_remedy(changes, error, match):
 def test_blocks_name_the_parts_of_a_gradient():
     assert list(theta_and_phi(OFF)) == ["theta", "phi"]
     assert by_leaf(OFF)["phi.A"] is OFF.phi.A
+
+
+def test_a_second_sweep_asks_no_estimator_again():
+    asked = []
+
+    @vi.estimators.estimator
+    def watched(bound, log_w):
+        asked.append(log_w.shape)
+        weights = jax.nn.softmax(log_w, axis=0)
+        return vi.Coefficients(model=weights, path=weights, score=-weights, ratio=1.0)
+
+    def again():
+        return vi.sweep(
+            jax.random.key(0),
+            problems.CURVED,
+            problems.AMORTIZED,
+            problems.curved_params(),
+            problems.curved_data(),
+            objectives={"watched": (vi.bounds.iwae, watched)},
+            num_samples=(1, 2),
+            num_replicates=20,
+        )
+
+    again()
+    assert asked
+    asked.clear()
+    again()
+    assert not asked
+
+
+def test_a_bound_that_sums_over_data_is_an_error_and_no_undefined_cell():
+    with pytest.raises(TypeError, match=r"must map log-weights \[K, B\] to values \[B\], got shape \(\)"):
+        vi.sweep(
+            jax.random.key(0),
+            problems.CURVED,
+            problems.AMORTIZED,
+            problems.curved_params(),
+            problems.curved_data(),
+            objectives={"sum": (jnp.sum, vi.estimators.vimco), "iwae": (vi.bounds.iwae, vi.estimators.pathwise)},
+            num_samples=(1,),  # where vimco is undefined, whatever the bound
+            num_replicates=20,
+        )

@@ -99,18 +99,16 @@ def _cell(
     guide: Guide, bound: BoundFn, estimator: Estimator, size: int, dtype: Any
 ) -> tuple[CoefficientFn, bool] | str:
     """Returns the coefficients of a cell and whether they go through the draws, or why it is undefined."""
-    log_w = jax.ShapeDtypeStruct((size, 2), dtype)
     try:
-        shape = getattr(jax.eval_shape(bound, log_w), "shape", None)
+        shape = getattr(jax.eval_shape(bound, jax.ShapeDtypeStruct((size, 2), dtype)), "shape", None)
+        if shape != (2,):
+            raise TypeError(
+                f"bound must map log-weights [K, B] to values [B], got shape {shape}: reduce over axis 0 alone."
+            )
         coefficients = zero_where_impossible(bound, estimator(bound))
-        through = check_pair(guide, bound, estimator, size, coefficients) is not fixed_draws
+        return coefficients, check_pair(guide, bound, estimator, size, coefficients) is not fixed_draws
     except ValueError as error:
         return str(error)
-    if shape != (2,):
-        raise TypeError(
-            f"bound must map log-weights [K, B] to values [B], got shape {shape}: reduce over axis 0 alone."
-        )
-    return coefficients, through
 
 
 def _check_num_samples(num_samples: Sequence[int]) -> tuple[int, ...]:
