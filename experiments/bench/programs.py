@@ -14,7 +14,7 @@ class Compiled(NamedTuple):
 
     Attributes:
       executable: takes the program's arguments.
-      trace_seconds: from Python to the compiler's input.
+      trace_seconds: from Python to the compiler's input; 0 where it is part of the next.
       compile_seconds: from there to the executable.
       flops: floating-point operations of one step, as the compiler counts them; NaN where it does not.
       temporary_bytes: what one call holds besides arguments and results; NaN where the device does not say.
@@ -25,6 +25,25 @@ class Compiled(NamedTuple):
     compile_seconds: float
     flops: float
     temporary_bytes: float
+
+
+def ahead_of_time(program: "Program") -> Compiled:
+    """Compiles a pure function before any call of it."""
+    start = time.perf_counter()
+    lowered = jax.jit(program.call).lower(*program.arguments)
+    traced = time.perf_counter()
+    executable = lowered.compile()
+    finished = time.perf_counter()
+    flops = (executable.cost_analysis() or {}).get("flops", math.nan) * program.counted
+    memory = getattr(executable.memory_analysis(), "temp_size_in_bytes", math.nan)
+    return Compiled(executable, traced - start, finished - traced, float(flops), float(memory))
+
+
+def called(program: "Program") -> Compiled:
+    """Takes a function as it is, with all that it does; a first call compiles the programs inside it."""
+    start = time.perf_counter()
+    jax.block_until_ready(program.call(*program.arguments))
+    return Compiled(program.call, 0.0, time.perf_counter() - start, math.nan, math.nan)
 
 
 class Program(NamedTuple):
@@ -47,7 +66,7 @@ class Program(NamedTuple):
     counted: float = 1.0
     max_runs: int = sys.maxsize
     share: float = 1.0
-    prepare: Callable[["Program"], Compiled] = lambda program: ahead_of_time(program)
+    prepare: Callable[["Program"], Compiled] = ahead_of_time
 
 
 class Case(NamedTuple):
@@ -66,22 +85,3 @@ class Case(NamedTuple):
     batch_size: int
     num_steps: int
     programs: tuple[Program, ...]
-
-
-def ahead_of_time(program: Program) -> Compiled:
-    """Compiles a pure function before any call of it."""
-    start = time.perf_counter()
-    lowered = jax.jit(program.call).lower(*program.arguments)
-    traced = time.perf_counter()
-    executable = lowered.compile()
-    finished = time.perf_counter()
-    flops = (executable.cost_analysis() or {}).get("flops", math.nan) * program.counted
-    memory = getattr(executable.memory_analysis(), "temp_size_in_bytes", math.nan)
-    return Compiled(executable, traced - start, finished - traced, float(flops), float(memory))
-
-
-def called(program: Program) -> Compiled:
-    """Takes a function as it is, with what it does outside of compiled programs; a first call compiles those."""
-    start = time.perf_counter()
-    jax.block_until_ready(program.call(*program.arguments))
-    return Compiled(program.call, math.nan, time.perf_counter() - start, math.nan, math.nan)
