@@ -2,9 +2,8 @@
 
 import functools
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,8 +14,6 @@ from experiments import deep_presets, progress, training
 from experiments.deep_presets import Images, Preset
 from experiments.training_files import Files
 from vi_jax import checks
-
-T = TypeVar("T")
 
 CURVE_DATA = 500
 """Test images of a learning curve, at most: a choice without replacement, the same at every step."""
@@ -154,7 +151,7 @@ class Learned(NamedTuple):
       state: at its end, every leaf with S in front.
       curve: `{"step": [M], "iwae": [S, M], "elbo": [S, M]}`, means over test images, in nats.
       num_nonfinite: gradients that were not finite, of all seeds.
-      seconds: that training took in this process, compilation included; NaN if an earlier one had done it all.
+      seconds: that training took in this process, compilation included, saving not; NaN if an earlier one did it all.
       steps_per_second: median over the blocks after the first, of S steps side by side; NaN if there is none.
     """
 
@@ -183,7 +180,6 @@ def learn(
       SystemExit: as `training.train`.
     """
     block = 2 * plan.every
-    clock: list[float] = []
     trained = training.train(
         objective,
         optimizer,
@@ -192,7 +188,7 @@ def learn(
         num_steps=plan.num_steps,
         block=block,
         files=files,
-        track=timed(track, clock),
+        track=track,
         phase=phase,
         batch_size=plan.batch_size,
         prepare=problem.data.prepare,
@@ -201,15 +197,14 @@ def learn(
     )
     evaluations = trained.history.evaluations
     assert isinstance(evaluations, vi.training.Evaluations), "a learning curve was asked for"
-    took = np.diff(clock)
-    # The first block compiles, and the last one may be shorter.
-    rates = block / took[1 : len(took) - bool(plan.num_steps % block)]
+    # The first block compiles, and so does one of another length, the last.
+    rates = [block / lap.seconds for lap in trained.laps[1:] if lap.num_steps == block]
     return Learned(
         trained.state,
         {"step": np.asarray(evaluations.step[0]), **evaluations.value},
         trained.num_nonfinite,
-        float(took.sum()) if took.size else math.nan,
-        float(np.median(rates)) if rates.size else math.nan,
+        sum(lap.seconds for lap in trained.laps) if trained.laps else math.nan,
+        float(np.median(rates)) if rates else math.nan,
     )
 
 
@@ -224,15 +219,3 @@ def some(images: jax.Array, number: int | None) -> jax.Array:
     if number is None or checks.check_positive_int("num_test", number) >= len(images):
         return images
     return images[np.random.default_rng(0).choice(len(images), number, replace=False)]
-
-
-def timed(track: progress.Track, clock: list[float]) -> progress.Track:
-    """Returns the track that also writes down when it starts and when each item is done, in seconds."""
-
-    def tracked(items: Iterable[T], phase: str, **options: Any) -> Iterator[T]:
-        clock.append(time.monotonic())
-        for item in track(items, phase, **options):
-            yield item
-            clock.append(time.monotonic())
-
-    return tracked

@@ -79,7 +79,7 @@ import vi_jax as vi
 from experiments import belief_net_methods, cli, mixture_methods, progress
 from experiments.belief_net_methods import Method
 from experiments.discrete_panels import figure
-from experiments.discrete_rows import difference, evaluations, rows_of, timed
+from experiments.discrete_rows import difference, evaluations, rows_of
 from experiments.training import train
 from experiments.training_files import Files
 from vi_jax.checks import check_positive_int
@@ -194,7 +194,7 @@ def train_belief_nets(config: Config, track: progress.Track, folder: Path) -> It
         return vi.init_state(key, optimizer, params, extra=method.extra(extra))
 
     for name in chosen(config.net_methods, known):
-        method, laps = known[name], []
+        method = known[name]
         trained = train(
             method.objective,
             optimizer,
@@ -203,7 +203,7 @@ def train_belief_nets(config: Config, track: progress.Track, folder: Path) -> It
             num_steps=config.net_steps,
             block=config.net_steps // 2,
             files=Files(folder / "training" / name, dataclasses.asdict(config)),
-            track=timed(track, laps),
+            track=track,
             phase=f"belief net, {name}",
             batch_size=config.batch_size,
             prepare=binarize,
@@ -213,7 +213,7 @@ def train_belief_nets(config: Config, track: progress.Track, folder: Path) -> It
         measured = evaluations(trained)
         measured["negative_elbo"] = measured["nll"] + measured["gap"]
         last[name] = measured["nll"][:, -1]
-        yield rows_of("belief net", name, 0, trained, measured, laps)
+        yield rows_of("belief net", name, 0, trained, measured)
     if pairs := [pair for pair in PAIRS if set(pair) <= set(last)]:
         yield [difference(*pair, last) for pair in pairs]
 
@@ -233,7 +233,6 @@ def train_mixtures(config: Config, track: progress.Track, folder: Path) -> Itera
     for num_samples in config.mixture_samples:
         known = mixture_methods.mixture_objectives(num_samples)
         for name in chosen(config.mixture_names, known):
-            laps = []
             trained = train(
                 known[name],
                 optimizer,
@@ -242,13 +241,13 @@ def train_mixtures(config: Config, track: progress.Track, folder: Path) -> Itera
                 num_steps=config.mixture_steps,
                 block=config.mixture_steps // 2,
                 files=Files(folder / "training" / f"{name}, K={num_samples}", dataclasses.asdict(config)),
-                track=timed(track, laps),
+                track=track,
                 phase=f"mixture, {name}({num_samples})",
                 prepare=mixture_methods.observe,
                 evaluate=jax.tree_util.Partial(mixture_methods.distances, test),
                 evaluate_every=every_of(config.mixture_steps, config.num_evaluations),
             )
-            yield rows_of("mixture", name, num_samples, trained, evaluations(trained), laps)
+            yield rows_of("mixture", name, num_samples, trained, evaluations(trained))
 
 
 def check(config: Config) -> None:

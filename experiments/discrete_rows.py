@@ -1,28 +1,14 @@
 """The rows of `discrete_latents`: one for each evaluation of a trained method, and one for each difference."""
 
-import time
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from experiments import intervals, progress
+from experiments import intervals
 from experiments.training import Trained
 from vi_jax.training import Evaluations
 
 MEASURES = ("nll", "gap", "negative_elbo", "weights_error", "guide_error", "own_error", "lost")
-
-
-def timed(track: progress.Track, laps: list[float]) -> progress.Track:
-    """Returns the track, which also notes the seconds per step of every block, saving included."""
-
-    def tracked(items: Iterable[Any], phase: str, **options: Any) -> Iterator[Any]:
-        for length in track(items, phase, **options):
-            began = time.monotonic()
-            yield length
-            laps.append((time.monotonic() - began) / length)
-
-    return tracked
 
 
 def evaluations(trained: Trained) -> dict[str, np.ndarray]:
@@ -33,7 +19,7 @@ def evaluations(trained: Trained) -> dict[str, np.ndarray]:
 
 
 def rows_of(
-    part: str, method: str, num_samples: int, trained: Trained, measured: dict[str, np.ndarray], laps: list[float]
+    part: str, method: str, num_samples: int, trained: Trained, measured: dict[str, np.ndarray]
 ) -> list[dict[str, Any]]:
     """Returns a row per evaluation: means over seeds with intervals by Student's t.
 
@@ -41,7 +27,7 @@ def rows_of(
     trained before a resumption it is not known.
     """
     common = {"part": part, "method": method, "K": num_samples, "num_nonfinite": trained.num_nonfinite}
-    common["ms_per_step"] = 1000 * min(laps, default=np.nan)
+    common["ms_per_step"] = 1000 * min((lap.seconds / lap.num_steps for lap in trained.laps), default=np.nan)
     return [
         common | {"step": int(step)} | measures({name: measured[name][:, m] for name in MEASURES if name in measured})
         for m, step in enumerate(measured["step"])

@@ -44,12 +44,22 @@ class Trained(NamedTuple):
       history: of all steps, those before a resumption included, on the host; `[T]`, or with the axes of runs in front.
       num_nonfinite: how many steps, over all seeds, had a gradient that is not finite.
       why: what stopped it before the last step; empty if nothing did.
+      laps: of each block that this process trained, compilation included and saving not; none if an earlier one had
+        done it all.
     """
 
     state: vi.TrainState
     history: vi.History
     num_nonfinite: int
     why: str
+    laps: tuple["Lap", ...]
+
+
+class Lap(NamedTuple):
+    """A block of steps, and the seconds that it took."""
+
+    num_steps: int
+    seconds: float
 
 
 def never(history: vi.History) -> str:
@@ -115,7 +125,7 @@ def train(
         files = dataclasses.replace(files, about=about)
     state, history = resumed(files, run, state, min(block, num_steps), options.get("evaluate_every"))
     done, news = 0 if history is None else history.value.shape[-1], ""
-    why = "" if history is None else stop(history)
+    why, laps = "" if history is None else stop(history), []
 
     def shown(length: int) -> str:
         return news
@@ -124,8 +134,9 @@ def train(
     for length in track(lengths, phase, label=shown, cost=float):
         began = time.monotonic()
         state, part = jax.block_until_ready(run(state, length))
-        part, rate = jax.device_get(part), length / (time.monotonic() - began)
-        news = f"{rate:,.0f} steps/s, {part.value.mean():.2f}"
+        part = jax.device_get(part)
+        laps.append(Lap(length, time.monotonic() - began))
+        news = f"{length / laps[-1].seconds:,.0f} steps/s, {part.value.mean():.2f}"
         guarded(guard, part, done, files)
         history = part if history is None else histories.join(history, part)
         save(files, state, history, part, done)
@@ -133,7 +144,7 @@ def train(
         if why:
             break
     assert history is not None, "there is one block at least"
-    return Trained(state, history, num_nonfinite_gradients(history), why)
+    return Trained(state, history, num_nonfinite_gradients(history), why, tuple(laps))
 
 
 def summary(trained: Trained) -> str:

@@ -189,6 +189,12 @@ def test_rows_of_a_block_that_was_not_saved_are_made_again(short, tmp_path):
     assert (copy / "history.csv").read_bytes() == (folder / "history.csv").read_bytes()
 
 
+def test_laps_are_the_blocks_of_this_process(whole, short):
+    assert [lap.num_steps for lap in whole[1].laps] == [min(BLOCK, STEPS - first) for first in range(0, STEPS, BLOCK)]
+    assert all(lap.seconds > 0 for lap in whole[1].laps)
+    assert run(short[0], num_steps=20).laps == ()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
