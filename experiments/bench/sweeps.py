@@ -27,8 +27,8 @@ OBJECTIVES = {
 }
 REFERENCE_NAME = "iwae/doubly_reparameterized"
 
-# The chunk with which one pair at K = 1024 runs fastest on two idle cores, of 1, 4, 8, 20 and 40: 307, 287, 284, 221 and
-# 232 ms for 1000 replicates.
+# The chunk with which one pair at K = 1024 runs fastest on two idle cores, of 1, 4, 8, 20 and 40: 307, 287, 284, 221
+# and 232 ms for 1000 replicates.
 CHUNK_SIZE = 20
 
 
