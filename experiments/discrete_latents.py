@@ -18,8 +18,8 @@ Mnih and Tucker (arXiv:2006.10680); Maddison et al. (arXiv:1611.00712); Le et al
 
     python -m experiments.discrete_latents
 
-Seed 0, 5 seeds of each method, float32, 4 min 15 s on two CPU cores beside one other run (± half of a 95 % interval over
-seeds; ms per step of all 5 seeds, without saving):
+Seed 0, 5 seeds of each method, float32, 4 min 15 s on two CPU cores beside one other run (± half of a 95 % interval
+over seeds; ms per step of all 5 seeds, without saving):
 
     belief net          −log p(x)        KL(q ‖ p)        ms
     REINFORCE(1)        24.29 ± 0.06     0.59 ± 0.03      0.5
