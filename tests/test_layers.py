@@ -47,6 +47,7 @@ ONLY_IN = {
         "vi_jax.guides.encoder",
         "vi_jax.guides.flow",
     ),
+    "tensorflow_probability": ("vi_jax.models.supports",),
 }
 LAZY_ONLY_IN = {
     "mlxtend": ("vi_jax.data",),
