@@ -39,6 +39,10 @@ def test_there_and_back():
     np.testing.assert_allclose(TARGET.unconstrain(pair), z, rtol=1e-5)
 
 
+def test_it_starts_from_the_example():
+    np.testing.assert_allclose(TARGET.constrain(TARGET.start), (1.0, 0.5), rtol=1e-6)
+
+
 def test_any_bound_and_estimator_takes_it():
     guide = vi.guides.mean_field(2)
     objective = vi.value_and_grad(

@@ -30,6 +30,7 @@ class Target(NamedTuple):
       constrain: `z [D] -> parameters`, a pytree.
       unconstrain: `parameters -> z [D]`.
       names: of the numbers in `ravel_pytree(constrain(z))`, in that order: "mu", "theta[3]", "cov[0,1]", "a.b".
+      start: z `[D]` to begin a fit at, `like` if there is one; None says nothing better than zero is known.
     """
 
     model: Model
@@ -38,6 +39,7 @@ class Target(NamedTuple):
     constrain: Callable[[jax.Array], PyTree]
     unconstrain: Callable[[PyTree], jax.Array]
     names: tuple[str, ...]
+    start: np.ndarray | None = None
 
 
 def unconstrained(
@@ -132,6 +134,7 @@ class _Space(NamedTuple):
     forward: Callable[[jax.Array], tuple[PyTree, jax.Array]]
     inverse: Callable[[PyTree], jax.Array]
     names: tuple[str, ...]
+    start: np.ndarray
 
 
 def _space(like: PyTree, supports: Any) -> _Space:
@@ -161,7 +164,7 @@ def _space(like: PyTree, supports: Any) -> _Space:
         return jnp.concatenate([s.unconstrain(value).ravel() for s, value in zip(each, values, strict=True)])
 
     names = tuple(name for label, leaf in zip(labels, leaves, strict=True) for name in _names(label, leaf.shape))
-    return _Space(example, int(ends[-1]), forward, inverse, names)
+    return _Space(example, int(ends[-1]), forward, inverse, names, np.concatenate([part.ravel() for part in free]))
 
 
 def _one_per_leaf(supports: Any, example: PyTree) -> list[Support]:
@@ -213,7 +216,7 @@ def _no_theta(key: jax.Array) -> tuple[()]:
 
 
 def _target(model: Model, x: PyTree, space: _Space) -> Target:
-    return Target(model, x, space.dim, lambda z: space.forward(z)[0], space.inverse, space.names)
+    return Target(model, x, space.dim, lambda z: space.forward(z)[0], space.inverse, space.names, space.start)
 
 
 def _label(path: tuple[Any, ...]) -> str:
