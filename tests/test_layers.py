@@ -51,6 +51,7 @@ ONLY_IN = {
 }
 LAZY_ONLY_IN = {
     "mlxtend": ("vi_jax.data",),
+    "numpyro": ("vi_jax.models.from_numpyro",),
     "orbax": ("vi_jax.training.checkpoint",),
     "pandas": ("vi_jax.measurement",),
     "pooch": ("vi_jax.data",),

@@ -3,6 +3,7 @@
 from vi_jax.chains import ChainDistribution as ChainDistribution
 from vi_jax.chains import ReversedChain as ReversedChain
 from vi_jax.models import likelihoods as likelihoods
+from vi_jax.models import posteriordb as posteriordb
 from vi_jax.models import supports as supports
 from vi_jax.models.belief_net import LayeredCodes as LayeredCodes
 from vi_jax.models.belief_net import deep_belief_net as deep_belief_net
@@ -43,6 +44,7 @@ from vi_jax.models.factor_analysis import hidden_given_visible as hidden_given_v
 from vi_jax.models.factor_analysis import optimal_mean_field as optimal_mean_field
 from vi_jax.models.factor_analysis import ppca as ppca
 from vi_jax.models.factor_analysis import ppca_maximum_likelihood as ppca_maximum_likelihood
+from vi_jax.models.from_numpyro import from_numpyro as from_numpyro
 from vi_jax.models.global_latent import global_latent as global_latent
 from vi_jax.models.hierarchical import CENTRED as CENTRED
 from vi_jax.models.hierarchical import EIGHT_SCHOOLS as EIGHT_SCHOOLS
