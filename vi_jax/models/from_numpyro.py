@@ -38,8 +38,11 @@ def from_numpyro(model: Callable[..., Any], *args: Any, key: jax.Array, **kwargs
         plate is subsampled; there is no latent site.
     """
     checks.check_key(key)
-    from numpyro.handlers import seed, trace
-    from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+    try:
+        from numpyro.handlers import seed, trace
+        from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("numpyro is not installed: pip install 'vi-jax[numpyro]'") from error
 
     def seeded(*args: Any, **kwargs: Any) -> Any:
         # Anew for every run, since the handler keeps count of its draws.
