@@ -63,6 +63,8 @@ def test_log_joint_is_numpyros_density_times_the_jacobian(x64, model, args):
     assert float(left) == pytest.approx(float(right), rel=1e-9)
     np.testing.assert_allclose(back, z, atol=1e-8)
     assert len(target.names) == ravel_pytree(target.constrain(z))[0].size
+    sites = [name.partition("[")[0] for name in target.names]
+    assert sites == sorted(sites)
     assert np.isfinite(both(jnp.asarray(target.start))[0])
 
 

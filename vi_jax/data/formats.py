@@ -108,14 +108,14 @@ def read_draws(path: Path) -> Arrays:
     Raises:
       ValueError: the file cannot be read, is empty or truncated, or holds anything else.
     """
+    arrays = _archived(path, ("draws", "names"))
+    draws, names = arrays["draws"], arrays["names"]
     with _reading(path, "npz"):
-        arrays = _archived(path, ("draws", "names"))
-        draws, names = arrays["draws"], arrays["names"]
         if draws.dtype != np.float64 or draws.ndim != 2 or not draws.size or not np.all(np.isfinite(draws)):
             _refuse(f"its draws, {draws.dtype}{list(draws.shape)}, are not [S, P] finite numbers in float64")
         if names.dtype.kind != "U" or names.shape != draws.shape[1:]:
             _refuse(f"it has {names.dtype}{list(names.shape)} for the names of {draws.shape[1]} columns")
-        return arrays
+    return arrays
 
 
 def read_json(path: Path) -> Any:
@@ -133,8 +133,8 @@ def read_json(path: Path) -> Any:
             content = gzip.decompress(content)
         elif content.startswith(ZIP_MAGIC):
             with ZipFile(path) as archive:
-                (member,) = archive.namelist()
-                content = archive.read(member)
+                (only,) = archive.namelist()
+                content = archive.read(only)
         return json.loads(content)
 
 

@@ -160,6 +160,7 @@ def test_a_regression_starts_from_least_squares():
     target = posteriordb.kidiq(data)
     slope = jax.grad(vi.models.log_density(target))(jnp.asarray(target.start))
     np.testing.assert_allclose(slope[:-1], 0, atol=1e-6)
+    assert target.names == ("beta[1]", "beta[2]", "beta[3]", "beta[4]", "sigma")
 
 
 @pytest.mark.parametrize(

@@ -68,5 +68,5 @@ def _names(constrain: Callable[[jax.Array], PyTree], dim: int) -> tuple[str, ...
 
 def least_squares(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the weights `[D]` of the smallest squared error and the root of its mean: where a regression starts."""
-    weights = np.linalg.lstsq(features, targets)[0]
+    weights = np.linalg.lstsq(features, targets, rcond=None)[0]
     return weights, np.sqrt(np.mean((targets - features @ weights) ** 2))
