@@ -5,6 +5,7 @@ from vi_jax.chains import ReversedChain as ReversedChain
 from vi_jax.models import likelihoods as likelihoods
 from vi_jax.models import posteriordb as posteriordb
 from vi_jax.models import supports as supports
+from vi_jax.models.as_target import as_target as as_target
 from vi_jax.models.belief_net import LayeredCodes as LayeredCodes
 from vi_jax.models.belief_net import deep_belief_net as deep_belief_net
 from vi_jax.models.bernoulli import bernoulli_log_prob as bernoulli_log_prob
