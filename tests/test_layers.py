@@ -48,6 +48,7 @@ ONLY_IN = {
         "vi_jax.guides.encoder",
         "vi_jax.guides.flow",
     ),
+    "tensorflow_probability": ("vi_jax.models.supports",),
 }
 LAZY_ONLY_IN = {
     "arviz": ("vi_jax.posterior.inference_data",),

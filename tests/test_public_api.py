@@ -24,15 +24,17 @@ PUBLIC = {
         generalized_doubly_reparameterized joined log_variance maximum_likelihood no_prediction nvil relax
         score_climbing sleep start_baseline start_chain start_control""",
     "vi_jax.models": """BernoulliMixture ChainDistribution DiagonalOptimum ExactModel LinearLayer Parametrization
-        Partial Regression RegressionVariances ReversedChain Schools banana banana_optimum bernoulli_decoder
+        Partial Regression RegressionVariances ReversedChain Schools Target banana banana_optimum bernoulli_decoder
         bernoulli_mixture boltzmann_log_partition codes convolutional_decoder decoder deep_belief_net eight_schools
         factor_analysis funnel funnel_optimum gaussian_kl gaussian_mean gaussian_mixture gaussian_renyi_bound
         gaussian_target global_latent gumbel_target hidden_given_visible hierarchical_decoder linear_gaussian
-        linear_gaussian_chain linear_gaussian_elbo linear_gaussian_optimum linear_regression log_sum_over_codes
-        logistic_regression mean_field_optimum mixture_labels mixture_weights normal_gamma
+        linear_gaussian_chain linear_gaussian_elbo linear_gaussian_optimum linear_regression log_density
+        log_sum_over_codes logistic_regression mean_field_optimum mixture_labels mixture_weights normal_gamma
         normal_gamma_coordinate_ascent normal_gamma_elbo normalized_table observe optimal_mean_field ppca
         ppca_maximum_likelihood quadrature_kl restricted_boltzmann_machine sigmoid_belief_net student_t_target table
-        target""",
+        target unconstrained unconstrained_with_data""",
+    "vi_jax.models.supports": """Support correlation_cholesky greater_than interval less_than ordered positive real
+        simplex unit_interval""",
     "vi_jax.models.likelihoods": """Binomial Likelihood bernoulli binomial discretized_logistic gaussian gaussian_fixed
         gaussian_per_pixel""",
     "vi_jax.guides": """Affine BinaryConcrete Concrete FlowParams FullRank MeanField affine antithetic bernoulli

@@ -3,6 +3,7 @@
 from vi_jax.chains import ChainDistribution as ChainDistribution
 from vi_jax.chains import ReversedChain as ReversedChain
 from vi_jax.models import likelihoods as likelihoods
+from vi_jax.models import supports as supports
 from vi_jax.models.belief_net import LayeredCodes as LayeredCodes
 from vi_jax.models.belief_net import deep_belief_net as deep_belief_net
 from vi_jax.models.bernoulli import bernoulli_log_prob as bernoulli_log_prob
@@ -79,6 +80,10 @@ from vi_jax.models.table import THREE_STATES as THREE_STATES
 from vi_jax.models.table import LabelledTable as LabelledTable
 from vi_jax.models.table import normalized_table as normalized_table
 from vi_jax.models.table import table as table
+from vi_jax.models.unconstrained import Target as Target
+from vi_jax.models.unconstrained import log_density as log_density
+from vi_jax.models.unconstrained import unconstrained as unconstrained
+from vi_jax.models.unconstrained import unconstrained_with_data as unconstrained_with_data
 from vi_jax.models.weight_laws import WeightLaw as WeightLaw
 from vi_jax.models.weight_laws import eubo_of_weights as eubo_of_weights
 from vi_jax.models.weight_laws import expected_renyi as expected_renyi
