@@ -10,8 +10,8 @@ import vi_jax as vi
 
 PUBLIC = {
     "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params SweepResult
-        TrainState bounds data diagnose estimators exact fit guides init_state log_evidence log_weights loss measurement models
-        objectives posterior recommend shared_gradients summarize_weights summary sweep value_and_grad""",
+        TrainState bounds data diagnose estimators exact fit guides init_state log_evidence log_weights loss measurement
+        models objectives posterior recommend shared_gradients summarize_weights summary sweep value_and_grad""",
     "vi_jax.bounds": """ciwae closed_form cubo elbo eubo f_divergence gradient iwae jackknife log_variance miwae name_of
         named power_mean renyi thermodynamic thermodynamic_upper""",
     "vi_jax.bounds.csiszar": "amari_alpha chi_square jensen_shannon kl_forward kl_reverse squared_hellinger",

@@ -1,5 +1,6 @@
 """Posterior means, standard deviations and quantiles from weighted draws, each with its error and its own k̂."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -83,9 +84,7 @@ def weighted_moments(draws: jax.Array, log_w: jax.Array, *, levels: Sequence[flo
     return WeightedMoments(mean, mean_error, sd, sd_error, quantiles, variance / mean_error**2)
 
 
-def posterior_moments(
-    draws: jax.Array, log_w: jax.Array, *, levels: Sequence[float] = _LEVELS
-) -> PosteriorMoments:
+def posterior_moments(draws: jax.Array, log_w: jax.Array, *, levels: Sequence[float] = _LEVELS) -> PosteriorMoments:
     """Returns `weighted_moments` of the guide itself and under Pareto-smoothed weights, with k̂ for each parameter.
 
     A self-normalised mean of h has the influence w (h − m) on one draw, so that its variance is finite where the tails
@@ -103,12 +102,20 @@ def posterior_moments(
       TypeError, ValueError: as `weighted_moments`.
     """
     _check(draws, log_w, levels)
-    raw = weighted_moments(draws, jnp.zeros_like(log_w), levels=levels)
-    corrected = weighted_moments(draws, psis.smoothed_log_weights(log_w), levels=levels)
-    log_offset = jnp.log(jnp.abs(draws - corrected.mean))
-    overall = psis.pareto_k(log_w)
-    k = [jnp.fmax(overall, psis.pareto_k(log_w[:, None] + order * log_offset)) for order in (1, 2)]
-    return PosteriorMoments(raw, corrected, *k, tuple(float(level) for level in levels))
+    levels = tuple(float(level) for level in levels)
+    return _posterior_moments(levels, draws, log_w)._replace(levels=levels)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _posterior_moments(levels: tuple[float, ...], draws: jax.Array, log_w: jax.Array) -> PosteriorMoments:
+    log_weights = jnp.stack([jnp.zeros_like(log_w), psis.smoothed_log_weights(log_w)])
+    both = jax.vmap(lambda log_w: weighted_moments(draws, log_w, levels=levels))(log_weights)
+    raw, corrected = (jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in (0, 1))
+    order = jnp.arange(3).reshape(3, 1, 1)
+    # Of order 0 the draws play no part, at a draw that is the mean itself neither.
+    influence = jnp.where(order == 0, 0, order * jnp.log(jnp.abs(draws - corrected.mean)))
+    overall, of_mean, of_sd = psis.pareto_k(jnp.moveaxis(log_w[:, None] + influence, 0, 1))
+    return PosteriorMoments(raw, corrected, jnp.fmax(overall, of_mean), jnp.fmax(overall, of_sd), ())
 
 
 def _terms(w: jax.Array, values: jax.Array) -> jax.Array:

@@ -33,7 +33,7 @@ class _Tail(NamedTuple):
 
 
 def pareto_k_threshold(num_samples: int) -> float:
-    """Returns min(1 − 1/log₁₀ K, 0.7): below it, K weights give usable estimates and standard errors (arXiv:1507.02646).
+    """Returns min(1 − 1/log₁₀ K, 0.7), below which k̂ of K weights is to lie (arXiv:1507.02646).
 
     Raises:
       TypeError, ValueError: K is not a positive integer.

@@ -1,6 +1,8 @@
 """The evidence between two bounds: everything that one batch of log-weights says about log p(x), and what it does not.
 
     ELBO ≤ IWAE_K ≤ log p(x) ≤ EUBO = E_{p(z | x)}[log w]
+
+The left two hold in expectation over draws of the guide, the right one over draws of the posterior.
 """
 
 import math
@@ -23,6 +25,8 @@ class EvidenceSandwich(NamedTuple):
     """Lower and upper answers for log p(x), in nats.
 
     Attributes:
+      pareto_k: k̂ of the weights.
+      effective_sample_size: (Σ w)² / Σ w².
       elbo: mean log w, a lower bound in expectation.
       iwae: mean of IWAE_k over disjoint groups, the largest k with 32 groups: a tighter lower bound in expectation.
       iwae_num_samples: that k.
@@ -37,6 +41,8 @@ class EvidenceSandwich(NamedTuple):
       exact_upper: an upper bound known in closed form, as it was given; None where there is none.
     """
 
+    pareto_k: jax.Array
+    effective_sample_size: jax.Array
     elbo: WithError
     iwae: WithError
     iwae_num_samples: int
@@ -77,6 +83,8 @@ def evidence_sandwich(
     iwae = jax.tree.map(lambda leaf: leaf[place], summary.iwae)
     reliable = _reliable(summary.pareto_k, summary.effective_sample_size, log_w.shape[0])
     return EvidenceSandwich(
+        pareto_k=summary.pareto_k,
+        effective_sample_size=summary.effective_sample_size,
         elbo=summary.elbo,
         iwae=iwae,
         iwae_num_samples=summary.num_samples[place],

@@ -2,8 +2,8 @@
 
     (z*, x) ~ p(z) p(x | z),   q fitted to x,   p_j = Pr_q(z_j < z*_j)
 
-With q the posterior, each p_j is uniform on (0, 1). A biased mean makes its law asymmetric; a wrong spread alone keeps it
-symmetric, ∪-shaped where q is too narrow, ∩-shaped where it is too wide.
+With q the posterior, each p_j is uniform on (0, 1). A biased mean makes its law asymmetric; a wrong spread alone keeps
+it symmetric, ∪-shaped where q is too narrow, ∩-shaped where it is too wide.
 """
 
 import functools

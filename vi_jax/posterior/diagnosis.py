@@ -3,14 +3,12 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from vi_jax import checks
 from vi_jax.measurement import psis
 from vi_jax.measurement.corrected import PosteriorMoments, posterior_moments
 from vi_jax.measurement.reference_errors import ReferenceErrors, reference_errors
 from vi_jax.measurement.sandwich import EvidenceSandwich, evidence_sandwich
-from vi_jax.measurement.weights import effective_sample_size
 from vi_jax.models.unconstrained import Target
 from vi_jax.posterior import evaluate, findings, shape
 from vi_jax.posterior.parameters import ReferencePosterior, flatten, reference_posterior
@@ -58,6 +56,7 @@ class Diagnosis(NamedTuple):
     verdict: Verdict
 
     def __str__(self) -> str:
+        """The verdict, then the table."""
         return f"{self.verdict}\n\n{summary(self)}"
 
 
@@ -106,48 +105,27 @@ def diagnose(
     found = evaluate.evaluate(key, target, guide, params, num_draws=number)
     draws = jax.vmap(target.constrain)(found.z)
     log_w = found.log_joint - found.log_q
-    return _judge(
-        target.names,
-        draws,
-        found,
-        psis.pareto_k(log_w),
-        evidence_sandwich(
-            log_w, reference_log_w=_reference_log_weights(target, guide, params, known), exact_upper=exact_upper
-        ),
-        posterior_moments(flatten(draws), log_w),
-        known,
-        _examine(target, params, found, record),
-    )
-
-
-def _judge(
-    names: tuple[str, ...],
-    draws: PyTree,
-    found: evaluate.Evaluations,
-    pareto_k: jax.Array,
-    evidence: EvidenceSandwich,
-    moments: PosteriorMoments,
-    known: ReferencePosterior | None,
-    wrong: tuple[findings.Finding, ...],
-) -> Diagnosis:
-    log_w = found.log_joint - found.log_q
-    threshold, size = psis.pareto_k_threshold(log_w.shape[0]), effective_sample_size(log_w)
+    reference_log_w = _reference_log_weights(target, guide, params, known)
+    evidence = evidence_sandwich(log_w, reference_log_w=reference_log_w, exact_upper=exact_upper)
+    moments = posterior_moments(flatten(draws), log_w)
     errors = None if known is None else reference_errors(moments, known.mean, known.sd)
+    wrong = _examine(target, params, found, record)
+    threshold = psis.pareto_k_threshold(number)
     return Diagnosis(
-        names=names,
+        names=target.names,
         draws=draws,
         unconstrained=found.z,
         log_joint=found.log_joint,
         log_weights=log_w,
-        smoothed_log_weights=psis.smoothed_log_weights(log_w),
-        pareto_k=pareto_k,
+        smoothed_log_weights=jax.jit(psis.smoothed_log_weights)(log_w),
+        pareto_k=evidence.pareto_k,
         threshold=threshold,
-        effective_sample_size=size,
+        effective_sample_size=evidence.effective_sample_size,
         evidence=evidence,
         moments=moments,
         errors=errors,
         findings=wrong,
-        verdict=verdict(names, pareto_k, threshold, size, evidence, moments, errors, wrong),
+        verdict=verdict(target.names, threshold, evidence, moments, errors, wrong),
     )
 
 

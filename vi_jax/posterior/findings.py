@@ -69,7 +69,7 @@ def infinite_densities(target: Target, log_joint: Density, found: Evaluations) -
 def nonfinite_gradients(target: Target, found: Evaluations) -> list[Finding]:
     """Draws with a finite log p(z) whose gradient is not: a fit has skipped or spoiled those steps."""
     wrong = ~np.isfinite(found.gradient) & np.isfinite(found.log_joint)[:, None]
-    bad = wrong.any(axis=1)
+    bad = np.asarray(wrong.any(axis=1))
     if not bad.any():
         return []
     names = np.array(coordinate_names(target, found.z[int(np.argmax(bad))]))

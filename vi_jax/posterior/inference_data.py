@@ -64,8 +64,8 @@ def resample(log_w: jax.Array, number: int) -> np.ndarray:
     w = np.asarray(bounds.normalized_weights(log_w), np.float64)
     if not (np.isfinite(w).all() and w.sum() > 0.5):
         raise ValueError(
-            f"{int((~np.isfinite(w)).sum())} of {w.size} weights are no numbers, so nothing can be resampled: print the "
-            "diagnosis, whose verdict says what is wrong with the density."
+            f"{int((~np.isfinite(w)).sum())} of {w.size} weights are no numbers, so nothing can be resampled: print "
+            "the diagnosis, whose verdict says what is wrong with the density."
         )
     ends = np.cumsum(w) / w.sum()
     return np.minimum(np.searchsorted(ends, (np.arange(number) + 0.5) / number), w.size - 1)

@@ -87,8 +87,8 @@ def tails(target: Target, log_joint: Density, found: Evaluations) -> list[Findin
     said = [f"{names[j]} → {'−+'[side]}∞ (unconstrained)" for side, j in zip(*np.nonzero(flat), strict=True)]
     verb = "rises" if (last[flat] > 0.01).any() else "does not fall"
     text = (
-        f"The density is improper: its logarithm {verb} as {', '.join(said[:6])}{', …' if len(said) > 6 else ''}. It has "
-        "no finite integral, so no evidence, and a guide's scale grows without end: give the parameter a proper prior."
+        f"The density is improper: its logarithm {verb} as {', '.join(said[:6])}{', …' if len(said) > 6 else ''}. It "
+        "has no finite integral, so no evidence, and a guide's scale grows without end: give it a proper prior."
     )
     return [Finding("improper", text, is_fatal=True)]
 
@@ -118,7 +118,7 @@ def growth(record: jax.Array, *, least: float = 1.0) -> list[Finding]:
     if not (np.all(np.diff(means) > 0) and rise > max(least, 4 * error)):
         return []
     text = (
-        f"The ELBO still rose, by {rise:.3g} nats over the last half of the fit: it has not converged, or the density is "
-        "unbounded or improper. Fit for longer; if it never settles, look for a scale without a prior."
+        f"The ELBO still rose, by {rise:.3g} nats over the last half of the fit: it has not converged, or the density "
+        "is unbounded or improper. Fit for longer; if it never settles, look for a scale without a prior."
     )
     return [Finding("growth", text, is_fatal=False)]

@@ -34,8 +34,9 @@ class Summary(NamedTuple):
         return pd.DataFrame(self.columns, index=pd.Index(self.names, name="parameter"))
 
     def __str__(self) -> str:
+        """A line per parameter, four digits a number."""
+        body = zip(*([_shown(name, x) for x in column] for name, column in self.columns.items()), strict=True)
         head = ["", *self.columns]
-        body = [[_shown(column, value) for column, value in zip(self.columns, row, strict=True)] for row in self._rows()]
         lines = [head, *([name, *row] for name, row in zip(self.names, body, strict=True))]
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
         table = "\n".join(
@@ -43,9 +44,6 @@ class Summary(NamedTuple):
             for line in lines
         )
         return f"{table}\nMoments are importance-corrected, q_ are the guide's own: {self.level}."
-
-    def _rows(self) -> np.ndarray:
-        return np.stack(list(self.columns.values()), axis=1)
 
 
 def summary(diagnosis: Diagnosis) -> Summary:

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,7 +14,7 @@ TRUSTED = "trusted"
 CORRECTED = "trusted after importance correction"
 UNTRUSTED = "not to be trusted"
 
-# The guide's own moments will do where the correction moves means by less, in posterior sd, and sds by less, as a ratio.
+# The guide's own moments will do where the correction moves means, in posterior sd, and sds, as a ratio, by less.
 _MEAN_LIMIT = 0.1
 _SD_LIMIT = 0.05
 # Corrected means are then known to a tenth of a posterior sd.
@@ -40,14 +39,13 @@ class Verdict(NamedTuple):
     text: str
 
     def __str__(self) -> str:
+        """The text."""
         return self.text
 
 
 def verdict(
     names: tuple[str, ...],
-    pareto_k: jax.Array,
     threshold: float,
-    effective_sample_size: jax.Array,
     evidence: EvidenceSandwich,
     moments: PosteriorMoments,
     errors: ReferenceErrors | None,
@@ -60,18 +58,21 @@ def verdict(
     after it otherwise.
     """
     means, sds = _moved(moments)
-    smallest = jnp.min(moments.corrected.effective_sample_size)
     fatal = any(finding.is_fatal for finding in findings)
-    enough = bool(smallest >= _LEAST_SAMPLE_SIZE)
+    enough = bool(jnp.min(moments.corrected.effective_sample_size) >= _LEAST_SAMPLE_SIZE)
     if fatal or not (evidence.reliable and enough):
         level = UNTRUSTED
     else:
         level = TRUSTED if means.max() < _MEAN_LIMIT and sds.max() < _SD_LIMIT else CORRECTED
-    k = _about_k(pareto_k, threshold, evidence)
     said = [f"{level.capitalize()}."]
     said += [finding.text for finding in findings]
-    said += [k, _about_size(names, moments, effective_sample_size)] if not fatal or evidence.reliable else [k]
-    said += _ADVICE[level](names, means, sds, moments, threshold)
+    if fatal:
+        said += [
+            f"k̂ ({evidence.pareto_k:.2f}) and what else follows from the weights say nothing until that is mended."
+        ]
+    else:
+        said += [_about_k(threshold, evidence), _about_size(names, moments, evidence)]
+        said += _ADVICE[level](names, means, sds, moments, threshold) if enough else []
     said += [_about_evidence(evidence)]
     said += [_about_errors(names, errors)] if errors is not None else []
     return Verdict(level != UNTRUSTED, level, "\n".join(said))
@@ -85,24 +86,25 @@ def _moved(moments: PosteriorMoments) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.nan_to_num(np.asarray(part), nan=np.inf) for part in (means, sds))  # type: ignore[return-value]
 
 
-def _about_k(pareto_k: jax.Array, threshold: float, evidence: EvidenceSandwich) -> str:
-    if bool(jnp.isnan(pareto_k)):
+def _about_k(threshold: float, evidence: EvidenceSandwich) -> str:
+    k = evidence.pareto_k
+    if bool(jnp.isnan(k)):
         said = "all weights are all but equal: the guide is the posterior, to these draws" if evidence.reliable else ""
         return f"There is no k̂: {said or 'the weights have no tail to which a law could be fitted'}."
     if evidence.reliable:
-        return f"k̂ = {pareto_k:.2f} is below {threshold:.2f}: importance weights mend what the guide misses."
+        return f"k̂ = {k:.2f} is below {threshold:.2f}: importance weights mend what the guide misses."
     return (
-        f"k̂ = {pareto_k:.2f} is not below {threshold:.2f}: the guide misses mass of the posterior that no number of its "
+        f"k̂ = {k:.2f} is not below {threshold:.2f}: the guide misses mass of the posterior that no number of its "
         "draws will weigh correctly, and no standard error here is to be believed."
     )
 
 
-def _about_size(names: tuple[str, ...], moments: PosteriorMoments, effective_sample_size: jax.Array) -> str:
+def _about_size(names: tuple[str, ...], moments: PosteriorMoments, evidence: EvidenceSandwich) -> str:
     sizes = np.asarray(moments.corrected.effective_sample_size)
     place = int(np.argmin(sizes))
     said = (
-        f"Effective sample size {effective_sample_size:.0f} of the weights, {sizes[place]:.0f} for the mean of "
-        f"{names[place]}, the least"
+        f"Effective sample size {evidence.effective_sample_size:.0f} of the weights, {sizes[place]:.0f} for the mean "
+        f"of {names[place]}, the least"
     )
     return said + ("." if sizes[place] >= _LEAST_SAMPLE_SIZE else ": fewer than 100. Take more draws (num_draws).")
 
@@ -142,10 +144,13 @@ def _about_evidence(evidence: EvidenceSandwich) -> str:
     elbo = f"ELBO {evidence.elbo.value:.3f} ± {evidence.elbo.standard_error:.3f}"
     uppers = [f"EUBO {evidence.eubo.value:.3f} ± {evidence.eubo.standard_error:.3f}"] if evidence.eubo else []
     uppers += [f"at most {evidence.exact_upper:.3f}, exactly"] if evidence.exact_upper is not None else []
+    lower = (
+        f"log evidence above {low:.3f} (IWAE_{evidence.iwae_num_samples}, 95 %), from above unknown by these weights"
+    )
     said = (
         f"log evidence {evidence.log_evidence.value:.3f}, 95 % interval ({low:.3f}, {high:.3f})"
         if evidence.reliable
-        else f"log evidence above {low:.3f} (IWAE_{evidence.iwae_num_samples}, 95 %), from above unknown by these weights"
+        else lower
     )
     return "; ".join([f"In nats: {elbo}", said, *uppers]) + "."
 
@@ -154,8 +159,8 @@ def _about_errors(names: tuple[str, ...], errors: ReferenceErrors) -> str:
     def one(what: str, error) -> str:
         worst = names[int(np.nanargmax(np.nan_to_num(np.abs(error.mean), nan=-1.0)))]
         return (
-            f"{what} means within {error.largest_mean:.3f} reference sd ({worst}), rms {error.rms_mean:.3f}, sds within "
-            f"{error.largest_sd:.1%}, rms {error.rms_sd:.1%}"
+            f"{what} means within {error.largest_mean:.3f} reference sd ({worst}), rms {error.rms_mean:.3f}, sds "
+            f"within {error.largest_sd:.1%}, rms {error.rms_sd:.1%}"
         )
 
     return f"Against the reference: {one('raw', errors.raw)}; {one('corrected', errors.corrected)}."
