@@ -1,11 +1,11 @@
 """Draws of a guide, with everything that the checks and the weights need of the density at each."""
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from vi_jax import checks
 from vi_jax.legality import refuse_dependent, refuse_scaled
@@ -16,7 +16,7 @@ from vi_jax.types import Guide, Params, PyTree
 # Points at which the density is evaluated at once: bounds the memory that data times points take.
 _AT_ONCE = 256
 
-Density = Callable[[jax.Array], jax.Array]
+Density = Partial
 
 
 class Evaluations(NamedTuple):
@@ -46,11 +46,14 @@ def check(key: jax.Array, target: Target, guide: Guide, params: Params) -> None:
 
 
 def density(target: Target, params: Params) -> Density:
-    """Returns `z [D] -> scalar`, the log joint in nats of all the target's data."""
-    datum = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], target.x)
-    return lambda z: target.model.log_joint(params.theta, datum, z)
+    """Returns `z [D] -> scalar`, the log joint in nats of all the target's data.
+
+    A pytree of the data, so that programs that take it as an argument are compiled once for a target.
+    """
+    return Partial(target.model.log_joint, params.theta, jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], target.x))
 
 
+@jax.jit
 def values(log_joint: Density, points: jax.Array) -> jax.Array:
     """The log joint at `points` `[..., D]`, as `[...]`."""
     flat = points.reshape(-1, points.shape[-1])

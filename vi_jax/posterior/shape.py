@@ -27,9 +27,7 @@ def steps(log_joint: Density, found: Evaluations, *, least: float = 0.05) -> lis
     half = min(_SEGMENTS, finite.size // 2)
     if not half:
         return []
-    height, rounding = jax.jit(lambda a, b: _bisect(log_joint, a, b))(
-        found.z[finite[:half]], found.z[finite[half : 2 * half]]
-    )
+    height, rounding = _bisect(log_joint, found.z[finite[:half]], found.z[finite[half : 2 * half]])
     crossed = np.asarray((jnp.abs(height) > least + rounding) & jnp.isfinite(height))
     if not crossed.any():
         return []
@@ -41,6 +39,7 @@ def steps(log_joint: Density, found: Evaluations, *, least: float = 0.05) -> lis
     return [Finding("step", text, is_fatal=True)]
 
 
+@jax.jit
 def _bisect(log_joint: Density, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`[n, D]`, `[n, D]` -> the difference that is left `[n]`, and how much of it may be rounding."""
 
