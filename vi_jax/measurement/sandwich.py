@@ -19,6 +19,7 @@ from vi_jax.measurement.weights import WithError, summarize_weights
 _WIDTH = 1.96
 # A standard error of an average over fewer groups is itself too uncertain.
 _LEAST_GROUPS = 32
+_LEAST_SAMPLE_SIZE = 100
 
 
 class EvidenceSandwich(NamedTuple):
@@ -33,7 +34,8 @@ class EvidenceSandwich(NamedTuple):
       log_evidence: log of the mean of the Pareto-smoothed weights.
       interval: `(low, high)`, 95 %: log_evidence ± 1.96 standard errors where `reliable`; else (iwae − 1.96 of its
         standard errors, ∞), for then nothing in these weights bounds the evidence from above.
-      reliable: whether k̂ lies below `pareto_k_threshold(S)`, or there is no tail because the weights are all but equal.
+      reliable: whether k̂ lies below `pareto_k_threshold(S)` and the effective sample size is 100 at least; or the
+        weights are all but equal. k̂ of a tail that few draws have met is itself a draw of chance.
       cubo: ½ log mean w², CUBO_2 with S draws. No bound: its expectation rises to the upper bound from below, and lies
         below log p(x) itself where the weights have a heavy tail.
       eubo: mean log w over draws of the posterior, an upper bound in expectation; None without such draws. Its error is
@@ -98,8 +100,8 @@ def evidence_sandwich(
 
 
 def _reliable(pareto_k: jax.Array, effective_sample_size: jax.Array, num_samples: int) -> bool:
-    without_tail = jnp.isnan(pareto_k) & (effective_sample_size > 0.99 * num_samples)
-    return bool((pareto_k < psis.pareto_k_threshold(num_samples)) | without_tail)
+    light = (pareto_k < psis.pareto_k_threshold(num_samples)) & (effective_sample_size >= _LEAST_SAMPLE_SIZE)
+    return bool(light | (effective_sample_size > 0.99 * num_samples))
 
 
 def _two_sided(estimate: WithError) -> tuple[jax.Array, jax.Array]:

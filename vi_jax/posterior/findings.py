@@ -1,5 +1,6 @@
 """What is wrong with a density or a fit, each found by a function of its own and said in one sentence or two."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -87,15 +88,17 @@ def rounding(log_joint: Density, found: Evaluations, *, largest: float = 0.05) -
         f(z + 2δ) − 2 f(z + δ) + f(z) ≈ δᵀ H δ + √6 · noise,   δ = 32 eps |z|
 
     The step is too short for curvature to show, so that the root mean square over 64 draws is that of the rounding, of
-    z and of all sums. Moré and Wild, "Estimating Computational Noise" (2011), do the same with higher differences.
+    z and of all sums. Where f is too large to change over so short a step, its own last digit counts: eps |f|/√12. Moré and Wild, "Estimating Computational Noise" (2011), do the same with higher differences.
     """
     finite = np.flatnonzero(np.isfinite(found.log_joint))[:64]
     if not finite.size:
         return []
     z = found.z[finite]
-    step = 32 * jnp.finfo(z.dtype).eps * jnp.abs(z)
+    eps = jnp.finfo(z.dtype).eps
+    step = 32 * eps * jnp.abs(z)
     first, middle, last = values(log_joint, jnp.stack([z, z + step, z + 2 * step]))
-    noise = float(jnp.sqrt(jnp.nanmean((last - 2 * middle + first) ** 2) / 6))
+    measured = jnp.sqrt(jnp.nanmean((last - 2 * middle + first) ** 2) / 6)
+    noise = float(jnp.maximum(measured, eps * jnp.nanmean(jnp.abs(middle)) / math.sqrt(12)))
     if not noise > largest:
         return []
     text = (

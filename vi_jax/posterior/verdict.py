@@ -72,7 +72,7 @@ def verdict(
         ]
     else:
         said += [_about_k(threshold, evidence), _about_size(names, moments, evidence)]
-        said += _ADVICE[level](names, means, sds, moments, threshold) if enough else []
+        said += _ADVICE[level](names, means, sds, moments, threshold)
     said += [_about_evidence(evidence)]
     said += [_about_errors(names, errors)] if errors is not None else []
     return Verdict(level != UNTRUSTED, level, "\n".join(said))
@@ -93,6 +93,8 @@ def _about_k(threshold: float, evidence: EvidenceSandwich) -> str:
         return f"There is no k̂: {said or 'the weights have no tail to which a law could be fitted'}."
     if evidence.reliable:
         return f"k̂ = {k:.2f} is below {threshold:.2f}: importance weights mend what the guide misses."
+    if bool(k < threshold):
+        return f"k̂ = {k:.2f} is below {threshold:.2f}, but is itself uncertain with so few effective draws."
     return (
         f"k̂ = {k:.2f} is not below {threshold:.2f}: the guide misses mass of the posterior that no number of its "
         "draws will weigh correctly, and no standard error here is to be believed."
