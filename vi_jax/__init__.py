@@ -8,6 +8,7 @@ from vi_jax import guides as guides
 from vi_jax import measurement as measurement
 from vi_jax import models as models
 from vi_jax import objectives as objectives
+from vi_jax import posterior as posterior
 from vi_jax import training as training
 from vi_jax.gradient import loss as loss
 from vi_jax.gradient import shared_gradients as shared_gradients
@@ -19,6 +20,8 @@ from vi_jax.measurement.recommend import recommend as recommend
 from vi_jax.measurement.result import SweepResult as SweepResult
 from vi_jax.measurement.sweep import sweep as sweep
 from vi_jax.measurement.weights import summarize_weights as summarize_weights
+from vi_jax.posterior.diagnosis import diagnose as diagnose
+from vi_jax.posterior.summary import summary as summary
 from vi_jax.training.fit import fit as fit
 from vi_jax.training.step import History as History
 from vi_jax.training.step import TrainState as TrainState

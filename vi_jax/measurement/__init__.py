@@ -1,5 +1,9 @@
 """Measurement: streamed moments over replicates, and what they say about a gradient's noise, with intervals."""
 
+from vi_jax.measurement.corrected import PosteriorMoments as PosteriorMoments
+from vi_jax.measurement.corrected import WeightedMoments as WeightedMoments
+from vi_jax.measurement.corrected import posterior_moments as posterior_moments
+from vi_jax.measurement.corrected import weighted_moments as weighted_moments
 from vi_jax.measurement.cost import Costs as Costs
 from vi_jax.measurement.cost import cell_costs as cell_costs
 from vi_jax.measurement.evidence import Evidence as Evidence
@@ -12,13 +16,20 @@ from vi_jax.measurement.moments import select as select
 from vi_jax.measurement.one_pool import over_batch as over_batch
 from vi_jax.measurement.one_pool import per_datum as per_datum
 from vi_jax.measurement.psis import pareto_k as pareto_k
+from vi_jax.measurement.psis import pareto_k_threshold as pareto_k_threshold
 from vi_jax.measurement.psis import smoothed_log_weights as smoothed_log_weights
 from vi_jax.measurement.recommend import Choice as Choice
 from vi_jax.measurement.recommend import Recommendation as Recommendation
 from vi_jax.measurement.recommend import recommend as recommend
+from vi_jax.measurement.reference_errors import MomentErrors as MomentErrors
+from vi_jax.measurement.reference_errors import ReferenceErrors as ReferenceErrors
+from vi_jax.measurement.reference_errors import moment_errors as moment_errors
+from vi_jax.measurement.reference_errors import reference_errors as reference_errors
 from vi_jax.measurement.references import reference_gradients as reference_gradients
 from vi_jax.measurement.result import SweepResult as SweepResult
 from vi_jax.measurement.result import paired_variance_ratio as paired_variance_ratio
+from vi_jax.measurement.sandwich import EvidenceSandwich as EvidenceSandwich
+from vi_jax.measurement.sandwich import evidence_sandwich as evidence_sandwich
 from vi_jax.measurement.snr import coordinate_snr as coordinate_snr
 from vi_jax.measurement.snr import coordinate_snr_floor as coordinate_snr_floor
 from vi_jax.measurement.snr import gradient_snr as gradient_snr

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from vi_jax import checks
 from vi_jax.bounds.power_means import check_log_weights
 
 _LEAST_TAIL = 5
@@ -31,10 +32,20 @@ class _Tail(NamedTuple):
     scale: jax.Array
 
 
+def pareto_k_threshold(num_samples: int) -> float:
+    """Returns min(1 − 1/log₁₀ K, 0.7), below which k̂ of K weights is to lie (arXiv:1507.02646).
+
+    Raises:
+      TypeError, ValueError: K is not a positive integer.
+    """
+    num_samples = checks.check_positive_int("num_samples", num_samples)
+    return min(1 - 1 / math.log10(num_samples), 0.7) if num_samples > 1 else -math.inf
+
+
 def pareto_k(log_w: jax.Array) -> jax.Array:
     """Returns k̂, the shape of a generalised Pareto law fitted to the largest weights.
 
-    Below min(1 − 1/log₁₀ K, 0.7) an estimate by these weights, and its standard error, may be trusted; from 0.7 on the
+    Below `pareto_k_threshold(K)` an estimate by these weights, and its standard error, may be trusted; from 0.7 on the
     draws have missed what matters. The posterior mean of Zhang and Stephens, drawn towards ½ as by ten more weights.
 
     Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed Importance Sampling" (arXiv:1507.02646); Zhang and

@@ -1,0 +1,94 @@
+"""Names and numbers of a target's parameters: a pytree, one row of P numbers, and a reference in either form."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from vi_jax import checks
+from vi_jax.models.unconstrained import Target
+from vi_jax.types import PyTree
+
+
+class ReferencePosterior(NamedTuple):
+    """What is known of the true posterior.
+
+    Attributes:
+      mean: `[P]`, in the order of `Target.names`.
+      sd: `[P]`.
+      unconstrained: `[R, D]` its draws, None where only moments are known.
+    """
+
+    mean: jax.Array
+    sd: jax.Array
+    unconstrained: jax.Array | None
+
+
+def flatten(parameters: PyTree) -> jax.Array:
+    """Draws of a pytree, leading axis S, to `[S, P]` in the order of `Target.names`."""
+    return jax.vmap(lambda one: ravel_pytree(one)[0])(parameters)
+
+
+def example(target: Target) -> PyTree:
+    """Shapes and dtypes of one draw of the parameters."""
+    return jax.eval_shape(target.constrain, jnp.zeros(target.dim))
+
+
+def label(name: str) -> str:
+    """The parameter that a number is part of: "theta" for "theta[3]"."""
+    return name.partition("[")[0]
+
+
+def coordinate_names(target: Target, z: jax.Array) -> tuple[str, ...]:
+    """Names `[D]` of the unconstrained coordinates: that of the one number each moves at z, or of its parameter."""
+    moved = np.asarray(jax.jacobian(lambda z: ravel_pytree(target.constrain(z))[0])(z) != 0)
+    names = []
+    for coordinate in range(target.dim):
+        places = np.flatnonzero(moved[:, coordinate])
+        found = [target.names[place] for place in places]
+        names.append(found[0] if len(found) == 1 else label(found[0]) if found else f"z[{coordinate}]")
+    return tuple(names)
+
+
+def reference_posterior(target: Target, reference: Any) -> ReferencePosterior:
+    """Reads a reference: draws, as a pytree or as `[R, P]`, or the pair of arrays (mean, sd), each `[P]`.
+
+    The standard deviation of draws has the divisor R − 1.
+
+    Raises:
+      ValueError: it is none of the three, has fewer than 2 draws, or NaN.
+    """
+    checks.check_no_nan("reference", reference)
+    if _is_draws(target, reference):
+        return _from_draws(target, jax.tree.map(jnp.asarray, reference))
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(reference)]
+    size = len(target.names)
+    if len(shapes) == 1 and len(shapes[0]) == 2 and shapes[0][1] == size:
+        _, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), example(target)))
+        rows = jnp.asarray(jax.tree.leaves(reference)[0], float)
+        return _from_draws(target, jax.vmap(unravel)(rows))
+    if shapes == [(size,), (size,)]:
+        mean, sd = (jnp.asarray(leaf) for leaf in jax.tree.leaves(reference))
+        return ReferencePosterior(mean, sd, None)
+    raise ValueError(
+        f"reference must be draws, a tree like the parameters with a leading axis or an array [R, {size}], or the pair "
+        f"(mean, sd) of arrays [{size}] in the order of target.names; got arrays of shapes {shapes}."
+    )
+
+
+def _is_draws(target: Target, reference: PyTree) -> bool:
+    like = example(target)
+    if jax.tree.structure(reference) != jax.tree.structure(like):
+        return False
+    pairs = zip(jax.tree.leaves(reference), jax.tree.leaves(like), strict=True)
+    return all(np.ndim(leaf) and np.shape(leaf)[1:] == one.shape for leaf, one in pairs)
+
+
+def _from_draws(target: Target, draws: PyTree) -> ReferencePosterior:
+    number = checks.check_batch("reference", draws)
+    if number < 2:
+        raise ValueError("reference has one draw: a standard deviation needs two at least.")
+    flat = flatten(draws)
+    return ReferencePosterior(flat.mean(axis=0), flat.std(axis=0, ddof=1), jax.vmap(target.unconstrain)(draws))
