@@ -5,7 +5,14 @@ from vi_jax.training import stopping as stopping
 from vi_jax.training.finite import check_finite as check_finite
 from vi_jax.training.finite import num_nonfinite_gradients as num_nonfinite_gradients
 from vi_jax.training.fit import fit as fit
+from vi_jax.training.laplace import Gaussian as Gaussian
+from vi_jax.training.laplace import Laplace as Laplace
+from vi_jax.training.laplace import laplace as laplace
+from vi_jax.training.mode import Modes as Modes
+from vi_jax.training.mode import find_modes as find_modes
 from vi_jax.training.optimizers import separate as separate
+from vi_jax.training.pathfinder import Pathfinder as Pathfinder
+from vi_jax.training.pathfinder import pathfinder as pathfinder
 from vi_jax.training.step import Evaluations as Evaluations
 from vi_jax.training.step import History as History
 from vi_jax.training.step import TrainState as TrainState
