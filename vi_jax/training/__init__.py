@@ -13,6 +13,11 @@ from vi_jax.training.mode import find_modes as find_modes
 from vi_jax.training.optimizers import separate as separate
 from vi_jax.training.pathfinder import Pathfinder as Pathfinder
 from vi_jax.training.pathfinder import pathfinder as pathfinder
+from vi_jax.training.score import Score as Score
+from vi_jax.training.score import log_weight_score as log_weight_score
+from vi_jax.training.settle import SettledFit as SettledFit
+from vi_jax.training.settle import Stage as Stage
+from vi_jax.training.settle import fit_until_settled as fit_until_settled
 from vi_jax.training.step import Evaluations as Evaluations
 from vi_jax.training.step import History as History
 from vi_jax.training.step import TrainState as TrainState
