@@ -24,7 +24,7 @@ class Pathfinder(NamedTuple):
     Attributes:
       gaussian: `Gaussian` with leaves `[M, D]` and `[M, D, D]`.
       elbo: `[M]` nats, by fresh draws, so that the choice along the path does not favour it; −∞ where no iterate had a
-        Gaussian of finite ELBO.
+        Gaussian with a finite draw. It is that of the Gaussian restricted to where log p is finite.
       standard_error: `[M]` nats, of `elbo`.
       chosen: `[M]` int32, the number of steps to the iterate that was chosen.
       num_steps: `[M]` int32, how many the path has.
@@ -68,7 +68,8 @@ def pathfinder(
     with z_l the iterates of L-BFGS and H_l its estimate of the inverse of −∇²log p: a diagonal that is updated by
     Gilbert and Lemaréchal's rule, and the last J pairs of steps and gradients on top. A path to the mode of a funnel,
     or to no mode at all, crosses the bulk on its way, and that is what it is kept for. Pairs without positive
-    curvature are left out. All iterates are judged by the same noise.
+    curvature are left out. All iterates are judged by the same noise. A Gaussian with draws where log p is not finite
+    is taken as cut off there: its ELBO is the mean over the others, plus the log of their share.
 
     The best of many has a small standard error and may still be far from the best Gaussian: along the other D − J
     directions H_l is diagonal. It is a start, not a fit.
@@ -119,7 +120,7 @@ def _pathfinder(
         now = climb.step(path.now)
         path = _learn(path, now)
         gaussian = _gaussian(path)
-        elbo = jnp.mean(log_weights(log_density, gaussian, noise))
+        elbo, _ = _restricted_elbo(log_weights(log_density, gaussian, noise))
         better = elbo > path.elbo
         gaussian, elbo, chosen = jax.tree.map(
             lambda a, b: jnp.where(better, a, b),
@@ -136,9 +137,19 @@ def _pathfinder(
 
     paths = jax.vmap(run)(starts)
     log_w = jax.vmap(lambda gaussian: log_weights(log_density, gaussian, final_noise))(paths.gaussian)
-    mean, error = jnp.mean(log_w, axis=1), jnp.std(log_w, axis=1, ddof=1) / num_final_draws**0.5
-    elbo = jnp.where(jnp.isnan(mean) | jnp.isneginf(paths.elbo), -jnp.inf, mean)
+    elbo, error = jax.vmap(_restricted_elbo)(log_w)
+    elbo = jnp.where(jnp.isneginf(paths.elbo), -jnp.inf, elbo)
     return Pathfinder(paths.gaussian, elbo, error, paths.chosen, paths.now.num_steps, jnp.argmax(elbo))
+
+
+def _restricted_elbo(log_w: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the mean of the finite log-weights plus the log of their share, −∞ if there are none, and its error."""
+    is_finite = jnp.isfinite(log_w)
+    count = jnp.sum(is_finite)
+    mean = jnp.sum(jnp.where(is_finite, log_w, 0)) / count
+    variance = jnp.sum(jnp.where(is_finite, (log_w - mean) ** 2, 0)) / (count - 1)
+    elbo = jnp.where(count > 0, mean + jnp.log(count / log_w.size), -jnp.inf)
+    return elbo, jnp.sqrt(variance / count)
 
 
 def log_weights(log_density: LogDensity, gaussian: Gaussian, noise: jax.Array) -> jax.Array:
