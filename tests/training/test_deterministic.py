@@ -1,4 +1,4 @@
-"""DADVI on a Gaussian: its optimum is known, so the Monte Carlo error it claims can be held against the one it makes."""
+"""DADVI on a Gaussian: its optimum is known, so the Monte Carlo error it claims is held against the one it makes."""
 
 import jax
 import jax.numpy as jnp

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import vi_jax as vi
 from vi_jax import training
 from vi_jax.training.matching import _update
 

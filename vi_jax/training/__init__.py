@@ -1,4 +1,4 @@
-"""Training: one pure step, a scan of them, rules to stop by, and checkpoints; modes, and fits without a rate to choose."""
+"""Training: one pure step, a scan of them, rules to stop by, and checkpoints; fits without a rate to choose."""
 
 from vi_jax.training import checkpoint as checkpoint
 from vi_jax.training import stopping as stopping
