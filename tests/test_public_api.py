@@ -22,7 +22,7 @@ PUBLIC = {
     "vi_jax.objectives": """Baseline Control PerDatum Predictor StatefulObjective analytic_entropy analytic_kl arm
         defensive_wake_phi dense_predictor disarm enumerated enumerated_forward_kl exact_draws
         generalized_doubly_reparameterized joined log_variance maximum_likelihood no_prediction nvil relax
-        score_climbing sleep start_baseline start_chain start_control""",
+        score_climbing sleep start_baseline start_chain start_control stratified""",
     "vi_jax.models": """BernoulliMixture ChainDistribution DiagonalOptimum ExactModel LinearLayer Parametrization
         Partial Regression RegressionVariances ReversedChain Schools Target as_target banana banana_optimum
         bernoulli_decoder bernoulli_mixture boltzmann_log_partition codes convolutional_decoder decoder deep_belief_net
@@ -40,12 +40,15 @@ PUBLIC = {
         low_dim_gauss_mix nes posterior""",
     "vi_jax.models.likelihoods": """Binomial Likelihood bernoulli binomial discretized_logistic gaussian gaussian_fixed
         gaussian_per_pixel""",
-    "vi_jax.guides": """Affine BinaryConcrete Concrete FlowParams FullRank MeanField affine antithetic bernoulli
-        bernoulli_encoder categorical categorical_encoder chain convolutional_encoder fixed flow flow_encoder full_rank
-        gaussian_encoder mean_field quasi_monte_carlo relaxed straight_through""",
+    "vi_jax.guides": """Affine BinaryConcrete Concrete DiagonalMixture FlowParams FullRank GaussianMixture LowRank
+        LowRankNormal MeanField affine antithetic bernoulli bernoulli_encoder categorical categorical_encoder chain
+        convolutional_encoder fixed flow flow_encoder flow_from_full_rank full_rank full_rank_from_gaussian
+        full_rank_from_mean_field gaussian_encoder gaussian_mixture gaussian_mixture_from_gaussian low_rank
+        low_rank_from_gaussian low_rank_from_mean_field mean_field mean_field_from_full_rank mean_field_from_gaussian
+        preconditioned quasi_monte_carlo relaxed scale_tril spline_flow straight_through""",
     "vi_jax.training": """DeterministicFit Evaluations Gaussian History Laplace Matched Modes Pathfinder SettledFit
-        Stage TrainState batch_and_match check_finite find_modes fit fit_deterministic fit_until_settled init_state laplace
-        log_weight_score make_step num_nonfinite_gradients pathfinder separate subsample""",
+        Stage TrainState batch_and_match check_finite find_modes fit fit_deterministic fit_until_settled init_state
+        laplace log_weight_score make_step num_nonfinite_gradients pathfinder separate subsample""",
     "vi_jax.training.checkpoint": "Restored restore save",
     "vi_jax.training.stopping": """RelativeChange Settled effective_sample_size relative_change settled split_r_hat
         standard_error_of_average""",

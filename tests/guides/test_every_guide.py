@@ -14,25 +14,40 @@ KEY = jax.random.key(0)
 GAUSSIAN = {
     "mean_field": guides.mean_field(3, initial_scale=0.7),
     "full_rank": guides.full_rank(3, initial_scale=0.7),
+    "low_rank": guides.low_rank(3, 2, initial_scale=0.7),
     "affine": guides.affine(4, 3, variance=2 / 3),
     "gaussian_encoder": guides.gaussian_encoder(4, 3, hidden=(5, 6)),
 }
 REPARAMETERIZED = GAUSSIAN | {
     "flow": guides.flow(3, num_layers=3, coupling_hidden=(4, 5)),
+    "spline_flow": guides.spline_flow(3, base=guides.full_rank, num_layers=1, num_bins=4, coupling_hidden=(4,)),
     "flow_encoder": guides.flow_encoder(4, 3, hidden=(5,), num_layers=2, coupling_hidden=(6,)),
 }
-DISTRAX = REPARAMETERIZED | {
-    "categorical": guides.categorical(4),
-    "bernoulli": guides.bernoulli(3),
-    "categorical_encoder": guides.categorical_encoder(4, 3, hidden=(5,)),
-    "bernoulli_encoder": guides.bernoulli_encoder(4, 3, hidden=(5, 6)),
+# Its draws have their derivative by implicit differentiation, and jump where another component is picked.
+IMPLICIT = {"gaussian_mixture": guides.gaussian_mixture(3, 4)}
+MOVED = {
+    "preconditioned": guides.preconditioned(guides.low_rank(3, 1), np.arange(3.0), np.tri(3) + np.diag([1.0, 2, 3])),
 }
+DISTRAX = (
+    REPARAMETERIZED
+    | IMPLICIT
+    | {
+        "categorical": guides.categorical(4),
+        "bernoulli": guides.bernoulli(3),
+        "categorical_encoder": guides.categorical_encoder(4, 3, hidden=(5,)),
+        "bernoulli_encoder": guides.bernoulli_encoder(4, 3, hidden=(5, 6)),
+    }
+)
 # Their distributions are our own: `sample` and `log_prob`, no shapes.
-GUIDES = DISTRAX | {
-    "relaxed bits": guides.relaxed(guides.bernoulli_encoder(4, 3, hidden=()), temperature=0.5),
-    "relaxed category": guides.relaxed(guides.categorical(4), temperature=0.5),
-    "straight-through": guides.straight_through(guides.categorical(4), temperature=0.5),
-}
+GUIDES = (
+    DISTRAX
+    | MOVED
+    | {
+        "relaxed bits": guides.relaxed(guides.bernoulli_encoder(4, 3, hidden=()), temperature=0.5),
+        "relaxed category": guides.relaxed(guides.categorical(4), temperature=0.5),
+        "straight-through": guides.straight_through(guides.categorical(4), temperature=0.5),
+    }
+)
 ENCODERS = ["affine", "gaussian_encoder", "bernoulli_encoder", "categorical_encoder", "flow_encoder"]
 X = np.array([[0, 1, 1, 0], [1, 1, 0, 1]], np.float32)
 
@@ -80,9 +95,9 @@ def test_draws_have_the_stated_mean_and_covariance(name):
     assert np.all(np.abs(products.mean(0) - covariance) < 4 * products.std(0) / np.sqrt(num_draws))
 
 
-@pytest.mark.parametrize("name", REPARAMETERIZED)
+@pytest.mark.parametrize("name", REPARAMETERIZED | MOVED)
 def test_draws_carry_the_whole_pathwise_derivative(name):
-    guide = REPARAMETERIZED[name]
+    guide = GUIDES[name]
     phi = somewhere(guide)
     direction = random_like(phi, seed=4)
 
@@ -160,7 +175,7 @@ def test_a_single_draw_has_no_batch_shape(name):
         return q.sample(seed=key)
 
     assert jax.eval_shape(shapes, KEY).shape == (() if name.startswith("categorical") else (3,))
-    assert guide.reparameterized == (name in REPARAMETERIZED)
+    assert guide.reparameterized == (name in REPARAMETERIZED | IMPLICIT)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -199,6 +214,12 @@ def test_data_of_any_dtype_give_the_same_distribution(name, dtype):
         (lambda: guides.flow(1), ValueError, "latent_dim must be at least 2 .* got 1: take gaussian_encoder"),
         (lambda: guides.flow_encoder(4, 2, coupling_hidden=()), ValueError, "coupling_hidden must .*got ()"),
         (lambda: guides.flow(2, num_layers=0), ValueError, "num_layers must be .*got 0"),
+        (lambda: guides.spline_flow(2, num_bins=501), ValueError, "num_bins must be at most 500, got 501"),
+        (lambda: guides.spline_flow(2, bound=-1.0), ValueError, "bound must be positive .* got -1.0"),
+        (lambda: guides.low_rank(3, 0), ValueError, "rank must be .*got 0"),
+        (lambda: guides.low_rank(3, 1, initial_scale=-1.0), ValueError, "initial_scale must be positive .* got -1.0"),
+        (lambda: guides.gaussian_mixture(2, 0), ValueError, "num_components must be .*got 0"),
+        (lambda: guides.gaussian_mixture(2, 3, initial_spread=0.0), ValueError, "initial_spread must be .* got 0.0"),
         (lambda: guides.mean_field(2, initial_scale=0.0), ValueError, "initial_scale must be positive .* got 0.0"),
         (lambda: guides.full_rank(2, initial_scale=np.inf), ValueError, "initial_scale must be positive .* got inf"),
         (lambda: guides.affine(2, 2, variance=np.nan), ValueError, "variance must be positive .* got nan"),

@@ -1,6 +1,7 @@
-"""Affine coupling layers with a context: what the flows of `guides.flow` are stacks of (flax linen, distrax)."""
+"""Coupling layers with a context: what the flows of `guides.flow` are stacks of (flax linen, distrax)."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,31 +11,72 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
+from vi_jax.guides.gaussian import check_positive
+from vi_jax.guides.spline import RationalQuadratic
 from vi_jax.types import PyTree
 
 # A layer stretches by e^{±2} at most, so that nothing overflows in a stack; log_scale outside has no such limit.
 _MAX_LOG_SCALE = 2.0
+# More bins than this would leave a bin less than twice its least size.
+_MAX_BINS = 500
 
 
 class Couplings(NamedTuple):
-    """`init: key -> tuple of φ`; `distribution: (tuple of φ, loc, log_scale, context) -> law of z`."""
+    """`init: key -> tuple of φ`; `distribution: (tuple of φ, outer bijector [D], context) -> law of z`."""
 
     init: Callable[[jax.Array], tuple[PyTree, ...]]
-    distribution: Callable[[tuple[PyTree, ...], jax.Array, jax.Array, jax.Array], distrax.Transformed]
+    distribution: Callable[[tuple[PyTree, ...], Any, jax.Array], distrax.Transformed]
+
+
+class Transform(NamedTuple):
+    """What a coupling does to each coordinate that it moves.
+
+    Attributes:
+      num_parameters: P per coordinate.
+      bijector: raw parameters `[P, moved]` -> elementwise bijector; zeros -> the identity.
+    """
+
+    num_parameters: int
+    bijector: Callable[[jax.Array], distrax.Bijector]
+
+
+def affine() -> Transform:
+    """u ↦ u exp(s) + t."""
+
+    def bijector(raw: jax.Array) -> distrax.Bijector:
+        return distrax.ScalarAffine(raw[0], log_scale=_MAX_LOG_SCALE * jnp.tanh(raw[1] / _MAX_LOG_SCALE))
+
+    return Transform(2, bijector)
+
+
+def spline(num_bins: int, bound: float) -> Transform:
+    """A monotone rational-quadratic spline, and `affine` after it; after the checks of its sizes.
+
+    A spline alone maps ±bound to itself: it can bend what stays inside, and shift nothing beyond.
+    """
+    num_bins = checks.check_positive_int("num_bins", num_bins)
+    if num_bins > _MAX_BINS:
+        raise ValueError(f"num_bins must be at most {_MAX_BINS}, got {num_bins}: 8 is usual.")
+    bound, outer = check_positive("bound", bound), affine()
+
+    def bijector(raw: jax.Array) -> distrax.Bijector:
+        return distrax.Chain([outer.bijector(raw[:2]), RationalQuadratic(raw[2:], bound)])
+
+    return Transform(outer.num_parameters + 3 * num_bins - 1, bijector)
 
 
 class _Conditioner(nn.Module):
-    """`([kept], [context]) -> (shift, log_scale)`, each `[moved]`; zero at `init`, so that a layer starts as identity.
+    """`([kept], [context]) -> [P, moved]`; zero at `init`, so that a layer starts as identity.
 
     The context has a matrix of its own: mapped over draws, its product is computed once per datum.
     """
 
     hidden: Sequence[int]
-    moved: int
+    shape: tuple[int, int]
     activation: Callable[[jax.Array], jax.Array]
 
     @nn.compact
-    def __call__(self, kept: jax.Array, context: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, kept: jax.Array, context: jax.Array) -> jax.Array:
         dtype = jnp.result_type(float)
         dense = functools.partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform(), param_dtype=dtype)
         first, *others = self.hidden
@@ -43,9 +85,9 @@ class _Conditioner(nn.Module):
             h = h + dense(first, name="context", use_bias=False)(context)
         for width in others:
             h = dense(width)(self.activation(h))
-        output = nn.Dense(2 * self.moved, kernel_init=nn.initializers.zeros, param_dtype=dtype, name="affine")
-        shift, log_scale = jnp.split(output(self.activation(h)), 2)
-        return shift, _MAX_LOG_SCALE * jnp.tanh(log_scale / _MAX_LOG_SCALE)
+        size = math.prod(self.shape)
+        output = nn.Dense(size, kernel_init=nn.initializers.zeros, param_dtype=dtype, name="output")
+        return output(self.activation(h)).reshape(self.shape)
 
 
 def couplings(
@@ -54,6 +96,7 @@ def couplings(
     num_layers: int,
     hidden: Sequence[int],
     activation: Callable[[jax.Array], jax.Array],
+    transform: Transform,
 ) -> Couplings:
     """Makes the stack of couplings, after the checks of every flow."""
     if checks.check_positive_int("latent_dim", dim) < 2:
@@ -65,28 +108,26 @@ def couplings(
     lower = dim // 2
     # Layers in the order in which noise passes: even ones keep the lower coordinates and move the upper.
     kept = [lower if layer % 2 == 0 else dim - lower for layer in range(num_layers)]
-    networks = [_Conditioner(widths, dim - size, activation) for size in kept]
+    networks = [_Conditioner(widths, (transform.num_parameters, dim - size), activation) for size in kept]
 
     def init(key: jax.Array) -> tuple[PyTree, ...]:
         keys = jax.random.split(key, num_layers)
         layers = zip(networks, keys, kept, strict=True)
         return tuple(net.init(key, jnp.zeros(size), jnp.zeros(context_dim))["params"] for net, key, size in layers)
 
-    def distribution(
-        phi: tuple[PyTree, ...], loc: jax.Array, log_scale: jax.Array, context: jax.Array
-    ) -> distrax.Transformed:
+    def distribution(phi: tuple[PyTree, ...], outer: Any, context: jax.Array) -> distrax.Transformed:
         layers = [
             distrax.SplitCoupling(
                 split_index=lower,
                 event_ndims=1,
                 conditioner=functools.partial(_condition, network, part, context),
-                bijector=lambda affine: distrax.ScalarAffine(affine[0], log_scale=affine[1]),
+                bijector=transform.bijector,
                 swap=bool(layer % 2),
             )
             for layer, (network, part) in enumerate(zip(networks, phi, strict=True))
         ]
-        outer = distrax.Block(distrax.ScalarAffine(loc, log_scale=log_scale), 1)
-        noise = distrax.MultivariateNormalDiag(jnp.zeros_like(loc), jnp.ones_like(loc))
+        dtype = jax.tree.leaves(phi)[0].dtype
+        noise = distrax.MultivariateNormalDiag(jnp.zeros(dim, dtype), jnp.ones(dim, dtype))
         return distrax.Transformed(noise, distrax.Chain([outer, *layers[::-1]]))
 
     return Couplings(init, distribution)

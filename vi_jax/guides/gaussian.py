@@ -9,6 +9,9 @@ from typing import NamedTuple
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from vi_jax import checks
 from vi_jax.shapes import check_noise, check_shape
@@ -57,7 +60,7 @@ def mean_field(dim: int, *, initial_scale: float = 1.0) -> Guide:
       TypeError, ValueError: `dim` is not a positive integer, or `initial_scale` is not positive and finite.
     """
     dim = checks.check_positive_int("dim", dim)
-    log_scale = math.log(_positive("initial_scale", initial_scale))
+    log_scale = math.log(check_positive("initial_scale", initial_scale))
 
     def init(key: jax.Array) -> MeanField:
         del key
@@ -90,7 +93,7 @@ def full_rank(dim: int, *, initial_scale: float = 1.0) -> Guide:
       TypeError, ValueError: as `mean_field`.
     """
     dim = checks.check_positive_int("dim", dim)
-    log_scale = math.log(_positive("initial_scale", initial_scale))
+    log_scale = math.log(check_positive("initial_scale", initial_scale))
 
     def init(key: jax.Array) -> FullRank:
         del key
@@ -98,11 +101,11 @@ def full_rank(dim: int, *, initial_scale: float = 1.0) -> Guide:
 
     def distribution(phi: FullRank, x: PyTree) -> distrax.MultivariateNormalTri:
         del x
-        return distrax.MultivariateNormalTri(phi.loc, _scale_tril(phi))
+        return distrax.MultivariateNormalTri(phi.loc, scale_tril(phi))
 
     def from_noise(phi: FullRank, x: PyTree, noise: jax.Array) -> jax.Array:
         del x
-        return phi.loc + _scale_tril(phi) @ check_noise(noise, dim)
+        return phi.loc + scale_tril(phi) @ check_noise(noise, dim)
 
     return Guide(init, distribution, from_noise=from_noise)
 
@@ -124,7 +127,7 @@ def affine(data_dim: int, latent_dim: int, *, variance: float) -> Guide:
     """
     data_dim = checks.check_positive_int("data_dim", data_dim)
     latent_dim = checks.check_positive_int("latent_dim", latent_dim)
-    scale = math.sqrt(_positive("variance", variance))
+    scale = math.sqrt(check_positive("variance", variance))
 
     def init(key: jax.Array) -> Affine:
         del key
@@ -143,12 +146,37 @@ def affine(data_dim: int, latent_dim: int, *, variance: float) -> Guide:
     return Guide(init, distribution, from_noise=from_noise)
 
 
-def _scale_tril(phi: FullRank) -> jax.Array:
+def scale_tril(phi: FullRank) -> jax.Array:
+    """Returns L `[D, D]`, lower triangular: the covariance of q is L Lᵀ."""
     dim = phi.loc.shape[0]
     return jnp.diag(jnp.exp(phi.log_scale)).at[jnp.tril_indices(dim, -1)].set(phi.lower)
 
 
-def _positive(name: str, value: float) -> float:
+def check_gaussian(loc: ArrayLike, scale_tril: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    """Returns the mean `[D]` and the factor L `[D, D]` of a covariance L Lᵀ as arrays of floats.
+
+    Raises:
+      ValueError: the shapes are others; or, of concrete values, a number is not finite, or L is not lower triangular
+        with a positive diagonal.
+    """
+    loc, scale_tril = jnp.asarray(loc, float), jnp.asarray(scale_tril, float)
+    if loc.ndim != 1 or scale_tril.shape != loc.shape * 2:
+        raise ValueError(f"loc must be [D] and scale_tril [D, D], got shapes {loc.shape} and {scale_tril.shape}.")
+    if isinstance(loc, Tracer) or isinstance(scale_tril, Tracer):
+        return loc, scale_tril
+    for name, value in (("loc", np.asarray(loc)), ("scale_tril", np.asarray(scale_tril))):
+        if not np.all(np.isfinite(value)):
+            raise ValueError(f"{name} holds {np.sum(~np.isfinite(value))} numbers that are not finite.")
+    if np.any(np.triu(scale_tril, 1)) or np.any(np.diagonal(scale_tril) <= 0):
+        raise ValueError(
+            f"scale_tril must be lower triangular with a positive diagonal, got the diagonal {np.diagonal(scale_tril)} "
+            f"and {np.count_nonzero(np.triu(scale_tril, 1))} numbers above it: pass jnp.linalg.cholesky(covariance)."
+        )
+    return loc, scale_tril
+
+
+def check_positive(name: str, value: float) -> float:
+    """Returns `value`; raises `ValueError` unless it is positive and finite."""
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}.")
     return value

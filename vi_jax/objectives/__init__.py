@@ -30,3 +30,4 @@ from vi_jax.objectives.sleep import joined as joined
 from vi_jax.objectives.sleep import sleep as sleep
 from vi_jax.objectives.state import PerDatum as PerDatum
 from vi_jax.objectives.state import StatefulObjective as StatefulObjective
+from vi_jax.objectives.stratified import stratified as stratified
