@@ -11,6 +11,7 @@ from typing import NamedTuple
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_solve
 from jax.scipy.stats import norm
 from jax.typing import DTypeLike
@@ -30,8 +31,8 @@ class Regression(NamedTuple):
       targets: y, `[N]`, or a scalar.
     """
 
-    features: jax.Array
-    targets: jax.Array
+    features: jax.Array | np.ndarray
+    targets: jax.Array | np.ndarray
 
 
 class RegressionVariances(NamedTuple):

@@ -66,6 +66,7 @@ class Approximation(NamedTuple):
     attempts: tuple[Attempt, ...]
 
     def __str__(self) -> str:
+        """Returns what was tried, the verdict and the table of parameters."""
         tried = ", ".join(f"{a.name} (k̂ = {a.pareto_k:.2f}, ELBO {a.elbo:.3f})" for a in self.attempts)
         return f"Tried: {tried}.\n{self.diagnosis}"
 
@@ -113,8 +114,8 @@ def approximate_target(
 
     1. The log-density is checked at the start and beside it (`check_start`).
     2. Ascents from four starts find a Gaussian: Pathfinder's, or Laplace's (`begin`).
-    3. In coordinates in which that Gaussian is N(0, I), each rung's guide climbs the ELBO by sticking the landing, whose
-       noise vanishes where the guide fits, at rates and for as long as `fit_until_settled` finds right.
+    3. In coordinates in which that Gaussian is N(0, I), each rung's guide climbs the ELBO by sticking the landing,
+       whose noise vanishes where the guide fits, at rates and for as long as `fit_until_settled` finds right.
     4. k̂ of 4000 draws decides: below ½ the weights have a variance and the ladder ends, else the next rung starts from
        this one's Gaussian. The smallest k̂ is kept.
     5. Fresh draws are diagnosed.
@@ -177,7 +178,7 @@ def _attempt(key: jax.Array, target: Target, rung: Rung, guide: Guide) -> Attemp
 
 
 def _k(log_w: jax.Array) -> float:
-    """k̂; where there is none, −∞ if the weights are all but equal, as the posterior's are, and ∞ if they are not finite."""
+    """k̂; where there is none, −∞ if the weights are all but equal, as the posterior's are, ∞ if they are not finite."""
     k = float(pareto_k(log_w))
     if not np.isnan(k):
         return k
