@@ -153,7 +153,7 @@ def _isotropic(dim: int, scale: jax.Array) -> distrax.MultivariateNormalDiag:
 def _predict(row: Regression, w: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
     """Returns x_nᵀ w and y_n of one row."""
     features, target = _check(row, (), dim, w.dtype)
-    return features @ check_shape("z", w, (dim,)), target
+    return jnp.dot(features, check_shape("z", w, (dim,))), jnp.asarray(target)
 
 
 def _check(x: Regression, batch: tuple[int, ...], dim: int, dtype: DTypeLike) -> Regression:
