@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
 from vi_jax.training.laplace import Gaussian, laplace
@@ -24,12 +25,14 @@ class Beginning(NamedTuple):
     Attributes:
       gaussian: over z `[D]`.
       elbo: its ELBO, nats, on the draws by which it was chosen.
-      ends: `[M, D]`, where the ascents ended, one for each start.
+      paths: the Gaussians of the paths that differ, leaves `[M, ...]`, the heaviest first; M = 0 where there are none.
+      log_mass: `[M]` nats, their ELBOs.
     """
 
     gaussian: Gaussian
     elbo: float
-    ends: jax.Array
+    paths: Gaussian
+    log_mass: jax.Array
 
 
 def begin(key: jax.Array, log_density: Partial, start: jax.Array) -> Beginning:
@@ -49,7 +52,7 @@ def begin(key: jax.Array, log_density: Partial, start: jax.Array) -> Beginning:
     nearby = jax.random.uniform(starts_key, (_NUM_PATHS - 1, start.size), start.dtype, -2, 2)
     starts = jnp.concatenate([start[None], start + nearby])
     noise = jax.random.normal(noise_key, (_NUM_DRAWS, start.size), start.dtype)
-    best, ends = _first(path_key, log_density, starts)
+    best, paths, log_mass = _first(path_key, log_density, starts)
     elbo = _elbo(log_density, best, noise)
     for _ in range(_NUM_TURNS):
         turned = _turn(log_density, best)
@@ -57,15 +60,32 @@ def begin(key: jax.Array, log_density: Partial, start: jax.Array) -> Beginning:
         if not found > elbo:
             break
         best, elbo = turned, found
-    return Beginning(best, elbo, ends)
+    return Beginning(best, elbo, paths, log_mass)
 
 
-def _first(key: jax.Array, log_density: Partial, starts: jax.Array) -> tuple[Gaussian, jax.Array]:
+def _first(key: jax.Array, log_density: Partial, starts: jax.Array) -> tuple[Gaussian, Gaussian, jax.Array]:
     if starts.shape[1] > _MOST_PATHFINDER_DIMENSIONS:
         modes = find_modes(log_density, starts)
-        return Gaussian(modes.location[jnp.argmax(modes.log_density)], jnp.eye(starts.shape[1])), modes.location
-    paths: Pathfinder = pathfinder(key, log_density, starts)
-    return jax.tree.map(lambda leaf: leaf[paths.best], paths.gaussian), paths.gaussian.loc
+        best = Gaussian(modes.location[jnp.argmax(modes.log_density)], jnp.eye(starts.shape[1], dtype=starts.dtype))
+        return best, jax.tree.map(lambda leaf: leaf[None][:0], best), jnp.zeros(0)
+    found: Pathfinder = pathfinder(key, log_density, starts)
+    kept = np.array(_distinct(jax.tree.map(np.asarray, found.gaussian), np.asarray(found.elbo)), int)
+    best = jax.tree.map(lambda leaf: leaf[found.best], found.gaussian)
+    return best, jax.tree.map(lambda leaf: leaf[kept], found.gaussian), found.elbo[kept]
+
+
+def _distinct(paths: Gaussian, log_mass: np.ndarray) -> list[int]:
+    """The paths whose centres lie apart, the heaviest first.
+
+    |L⁻¹ (m − m′)|² > D + 5 √(2D): of a draw of that Gaussian it is D, give or take √(2D).
+    """
+    dim = paths.loc.shape[1]
+    kept: list[int] = []
+    for number in np.argsort(-log_mass):
+        distances = [np.linalg.solve(paths.scale_tril[number], paths.loc[number] - paths.loc[other]) for other in kept]
+        if np.isfinite(log_mass[number]) and all(np.sum(d**2) > dim + 5 * np.sqrt(2 * dim) for d in distances):
+            kept.append(int(number))
+    return kept
 
 
 def _turn(log_density: Partial, gaussian: Gaussian) -> Gaussian:

@@ -5,14 +5,22 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 
-from vi_jax import guides
+from vi_jax import bounds, estimators, guides, objectives
+from vi_jax.gradient import value_and_grad
 from vi_jax.guides.gaussian import scale_tril
 from vi_jax.training.laplace import Gaussian
-from vi_jax.types import Guide, PyTree
+from vi_jax.types import Guide, Model, Objective, PyTree
 
+_NUM_DRAWS = 16
 # Beyond it D (D + 1)/2 numbers of a factor are more than a few thousand steps can learn.
 _MOST_FULL_RANK_DIMENSIONS = 100
+
+
+def landing(model: Model, guide: Guide) -> Objective:
+    """The ELBO by sticking the landing, 16 draws a step: its noise vanishes where the guide is the posterior."""
+    return value_and_grad(model, guide, bounds.elbo, estimators.sticking_the_landing, num_samples=_NUM_DRAWS)
 
 
 class Rung(NamedTuple):
@@ -22,6 +30,7 @@ class Rung(NamedTuple):
       name: in tables and verdicts.
       guide: `D -> Guide` over u `[D]`, which starts as N(0, I).
       rate: the first rate of its fit.
+      objective: what it climbs, `(model, guide) -> Objective`.
       gaussian: `φ -> Gaussian` over u, for the next rung to start from; None where it is none: the next then starts
         where this did.
     """
@@ -29,6 +38,7 @@ class Rung(NamedTuple):
     name: str
     guide: Callable[[int], Guide]
     rate: float = 0.1
+    objective: Callable[[Model, Guide], Objective] = landing
     gaussian: Callable[[PyTree], Gaussian] | None = None
 
 
@@ -50,6 +60,31 @@ flow = Rung("flow", lambda dim: guides.flow(dim, num_layers=6), rate=0.01)
 """Couplings about a Gaussian. They need two dimensions."""
 
 
+def of_modes(within: Gaussian, modes: Gaussian, log_mass: jax.Array) -> Rung:
+    """A mixture with a component in each of M modes, weighed by their masses; each is independent in u of `within`.
+
+    It climbs `objectives.stratified`, as many draws of every component as the others have in all, which carries
+    weights between modes that no draw can travel between.
+
+    Args:
+      within: the Gaussian over z in whose coordinates the guide lives.
+      modes: Gaussians over z, leaves `[M, ...]`.
+      log_mass: `[M]` nats.
+    """
+    loc = jax.vmap(lambda m: solve_triangular(within.scale_tril, m - within.loc, lower=True))(modes.loc)
+    factors = jax.vmap(lambda L: solve_triangular(within.scale_tril, L, lower=True))(modes.scale_tril)
+    log_scale = jnp.stack([guides.mean_field_from_gaussian(*each).log_scale for each in zip(loc, factors, strict=True)])
+    phi = guides.GaussianMixture(log_mass - jnp.max(log_mass), loc, log_scale)
+
+    def guide(dim: int) -> Guide:
+        return guides.gaussian_mixture(dim, loc.shape[0])._replace(init=lambda key: phi)
+
+    def objective(model: Model, guide: Guide) -> Objective:
+        return objectives.stratified(model, guide, num_samples=_NUM_DRAWS)
+
+    return Rung(f"mixture of {loc.shape[0]}", guide, objective=objective)
+
+
 def default_ladder(dim: int) -> tuple[Rung, ...]:
     """Full rank and then a flow up to 100 dimensions; beyond, mean field about Laplace's Gaussian."""
     if dim > _MOST_FULL_RANK_DIMENSIONS:
@@ -67,4 +102,4 @@ def step_up(rung: Rung, phi: PyTree, gaussian: Gaussian) -> Gaussian:
 
 def on(rung: Rung, gaussian: Gaussian) -> Guide:
     """Returns the guide over z whose start is `gaussian`."""
-    return guides.preconditioned(rung.guide(jax.numpy.size(gaussian.loc)), *gaussian)
+    return guides.preconditioned(rung.guide(jnp.size(gaussian.loc)), *gaussian)

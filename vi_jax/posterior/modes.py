@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from vi_jax.models.unconstrained import Target
-from vi_jax.posterior.evaluate import Density, log_q_of, values
+from vi_jax.posterior.evaluate import density, log_q_of, values
 from vi_jax.posterior.findings import Finding
 from vi_jax.posterior.parameters import flatten
 from vi_jax.types import Guide, Params
@@ -30,9 +30,7 @@ class Places(NamedTuple):
     log_mass: jax.Array
 
 
-def missed(
-    target: Target, log_joint: Density, guide: Guide, params: Params, places: Places, log_evidence: float
-) -> list[Finding]:
+def missed(target: Target, guide: Guide, params: Params, places: Places, log_evidence: float) -> list[Finding]:
     """Places that hold mass and that the guide all but excludes.
 
         log p(x, z_m) − log q(z_m) > log Ẑ + 5   and   log mass_m > log Ẑ + log 0.01
@@ -42,7 +40,7 @@ def missed(
     how much is missed. What no ascent has met is not seen here either.
     """
     log_q = np.asarray(log_q_of(guide, params, target.x, places.location))
-    excess = np.asarray(values(log_joint, places.location)) - log_q - log_evidence
+    excess = np.asarray(values(density(target, params), places.location)) - log_q - log_evidence
     mass = np.asarray(places.log_mass) - log_evidence
     wrong = np.flatnonzero((excess > _EXCESS) & (mass > _LEAST_SHARE) & np.isfinite(mass))
     if not wrong.size:
