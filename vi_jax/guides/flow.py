@@ -92,7 +92,7 @@ def spline_flow(
       latent_dim: D ≥ 2.
       base: as of `flow`.
       num_layers: L ≥ 1.
-      num_bins: of each spline, from 1 to 500.
+      num_bins: of each spline, ≥ 1.
       bound: half the width of what a spline bends, positive; 5 covers all but 6·10⁻⁷ of standard normal noise.
       coupling_hidden: as of `flow`.
       activation: as of `flow`.
@@ -101,7 +101,7 @@ def spline_flow(
       The guide, as of `flow`.
 
     Raises:
-      TypeError, ValueError: as `flow`; `num_bins` is not an integer from 1 to 500, `bound` not positive and finite.
+      TypeError, ValueError: as `flow`; `bound` is not positive and finite.
     """
     transform = spline(num_bins, bound)
     return _on_base(latent_dim, base, couplings(latent_dim, 0, num_layers, coupling_hidden, activation, transform))
