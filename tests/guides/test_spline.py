@@ -85,8 +85,8 @@ def test_a_banana_is_fitted_better_than_by_any_gaussian():
     objective = vi.value_and_grad(exact.model, guide, bounds.elbo, estimators.sticking_the_landing, num_samples=16)
     optimizer = optax.adam(optax.cosine_decay_schedule(0.02, 600))
     start = vi.Params((), guide.init(KEY))
-    state, history = vi.fit(KEY, objective, optimizer, start, jnp.zeros((1, 1)), num_steps=600)
-    log_w = vi.log_weights(KEY, exact.model, guide, state.params, jnp.zeros((1, 1)), num_samples=5000)
+    _, history = vi.fit(KEY, objective, optimizer, start, jnp.zeros((1, 1)), num_steps=600)
+    elbo = np.asarray(history.value[-100:])  # 1600 draws, of a guide that hardly moves any more.
     assert history.num_nonfinite.sum() == 0
-    assert log_w.mean() > -0.1 > best.elbo + 0.2
-    assert log_w.mean() < 4 * log_w.std() / 5000**0.5
+    assert elbo.mean() > -0.1 > best.elbo + 0.2
+    assert elbo.mean() < 4 * elbo.std() / 10
