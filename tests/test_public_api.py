@@ -39,8 +39,8 @@ PUBLIC = {
         bernoulli_encoder categorical categorical_encoder chain convolutional_encoder fixed flow flow_encoder full_rank
         gaussian_encoder mean_field quasi_monte_carlo relaxed straight_through""",
     "vi_jax.training": """DeterministicFit Evaluations Gaussian History Laplace Matched Modes Pathfinder SettledFit
-        Stage TrainState batch_and_match check_finite find_modes fit fit_deterministic fit_until_settled init_state laplace
-        log_weight_score make_step num_nonfinite_gradients pathfinder separate subsample""",
+        Stage TrainState batch_and_match check_finite find_modes fit fit_deterministic fit_until_settled init_state
+        laplace log_weight_score make_step num_nonfinite_gradients pathfinder separate subsample""",
     "vi_jax.training.checkpoint": "Restored restore save",
     "vi_jax.training.stopping": """RelativeChange Settled effective_sample_size relative_change settled split_r_hat
         standard_error_of_average""",
