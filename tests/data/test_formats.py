@@ -1,7 +1,9 @@
 """Each reader returns what was written, and refuses a damaged file by one error that names it."""
 
 import gzip
+import io
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -133,6 +135,37 @@ def test_damaged_mat_is_refused(matlab, keep):
     matlab.write_bytes(matlab.read_bytes()[:keep])
     with pytest.raises(ValueError, match="data.mat is no readable mat file"):
         formats.read_mat(matlab, ("data", "other"))
+
+
+def zipped(*names):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, '{"a": [1]}')
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"a": [1]}', gzip.compress(b'{"a": [1]}', mtime=0), zipped("a.json")], ids=["bare", "gzip", "zip"]
+)
+def test_json_is_read_whatever_it_is_packed_in(tmp_path, content):
+    assert formats.read_json(written(tmp_path, content)) == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "Expecting value"),
+        (b'{"a": [1', "Expecting"),
+        (gzip.compress(b'{"a": [1]}', mtime=0)[:-9], "end-of-stream|Compressed"),
+        (zipped("a.json")[:-9], "not a zip file"),
+        (zipped("a.json", "b.json"), "too many values"),
+    ],
+    ids=["empty", "bare", "gzip", "zip", "several"],
+)
+def test_damaged_json_is_refused(tmp_path, content, reason):
+    with pytest.raises(ValueError, match=f"file is no readable json file: .*({reason})"):
+        formats.read_json(written(tmp_path, content))
 
 
 def test_integers_stand_between_commas_or_blanks(tmp_path):

@@ -12,7 +12,7 @@ from vi_jax.data import sources
 from vi_jax.data.find import Source
 
 SOURCES = [value for value in vars(sources).values() if isinstance(value, Source)]
-SPLITS = (data.ImageSplit, data.StaticSplit, data.GermanCredit)
+SPLITS = (data.ImageSplit, data.StaticSplit, data.GermanCredit, data.ReferencePosterior)
 PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "data.md").read_text()
 
 

@@ -15,3 +15,7 @@ from vi_jax.data.mnist import mnist as mnist
 from vi_jax.data.mnist import static_mnist as static_mnist
 from vi_jax.data.omniglot import omniglot as omniglot
 from vi_jax.data.omniglot import omniglot_iwae as omniglot_iwae
+from vi_jax.data.posteriordb import PosteriorDB as PosteriorDB
+from vi_jax.data.posteriordb import ReferencePosterior as ReferencePosterior
+from vi_jax.data.posteriordb import german_credit_reference as german_credit_reference
+from vi_jax.data.posteriordb import posteriordb as posteriordb

@@ -2,18 +2,20 @@
 
 import contextlib
 import gzip
+import json
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
-from zipfile import BadZipFile, is_zipfile
+from typing import Any, NoReturn
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
 
 GZIP_MAGIC = b"\x1f\x8b"
+ZIP_MAGIC = b"PK\x03\x04"
 UNSIGNED_BYTES = 8
 """The type code of idx, third byte of the file, that images and labels have; the fourth is the number of axes."""
 
@@ -87,16 +89,53 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> Arrays:
     Raises:
       ValueError: the file cannot be read, is empty or truncated, lacks a key, or has something else under it.
     """
-    with _reading(path, "npz"):
-        if not is_zipfile(path):
-            _refuse("it is no zip archive, or its end is missing")
-        with np.load(path, allow_pickle=False) as archive:
-            _require(keys, archive.keys())
-            arrays = {key: archive[key] for key in keys}
+    arrays = _archived(path, keys)
     for key, array in arrays.items():
         if array.dtype != np.uint8 or array.ndim < 2:
             raise ValueError(f"{path}: {key} is {array.dtype}{list(array.shape)}, not bytes [N, ...]: other data.")
     return arrays
+
+
+def read_draws(path: Path) -> Arrays:
+    """Reads posterior draws and the names of their columns from a NumPy archive.
+
+    Args:
+      path: the file, with `draws` and `names`.
+
+    Returns:
+      `draws` `[S, P]` float64, finite; `names` `[P]`, strings.
+
+    Raises:
+      ValueError: the file cannot be read, is empty or truncated, or holds anything else.
+    """
+    arrays = _archived(path, ("draws", "names"))
+    draws, names = arrays["draws"], arrays["names"]
+    with _reading(path, "npz"):
+        if draws.dtype != np.float64 or draws.ndim != 2 or not draws.size or not np.all(np.isfinite(draws)):
+            _refuse(f"its draws, {draws.dtype}{list(draws.shape)}, are not [S, P] finite numbers in float64")
+        if names.dtype.kind != "U" or names.shape != draws.shape[1:]:
+            _refuse(f"it has {names.dtype}{list(names.shape)} for the names of {draws.shape[1]} columns")
+    return arrays
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON text, bare, compressed by gzip, or alone in a zip archive: its first bytes tell, not its name.
+
+    Args:
+      path: the file.
+
+    Raises:
+      ValueError: the file cannot be read, is empty or truncated, no JSON, or an archive of several files.
+    """
+    with _reading(path, "json"):
+        content = path.read_bytes()
+        if content.startswith(GZIP_MAGIC):
+            content = gzip.decompress(content)
+        elif content.startswith(ZIP_MAGIC):
+            with ZipFile(path) as archive:
+                (only,) = archive.namelist()
+                content = archive.read(only)
+        return json.loads(content)
 
 
 def read_mat(path: Path, keys: tuple[str, ...]) -> Arrays:
@@ -139,6 +178,15 @@ def read_integers(path: Path, num_columns: int, num_headers: int) -> np.ndarray:
         if not rows or wrong:
             _refuse(f"row {wrong[0]} does not hold {num_columns} numbers" if wrong else "it has no rows")
         return np.array([[int(entry) for entry in row] for row in rows], np.int16)
+
+
+def _archived(path: Path, keys: tuple[str, ...]) -> Arrays:
+    with _reading(path, "npz"):
+        if not is_zipfile(path):
+            _refuse("it is no zip archive, or its end is missing")
+        with np.load(path, allow_pickle=False) as archive:
+            _require(keys, archive.keys())
+            return {key: archive[key] for key in keys}
 
 
 @contextlib.contextmanager

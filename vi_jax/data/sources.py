@@ -12,7 +12,7 @@ import numpy as np
 
 from vi_jax.data.download import Remote
 from vi_jax.data.find import Container, Source
-from vi_jax.data.formats import Arrays, read_amat, read_idx, read_integers, read_mat, read_npz
+from vi_jax.data.formats import Arrays, read_amat, read_idx, read_integers, read_json, read_mat, read_npz
 
 NUM_PIXELS = 784
 NUM_CREDIT_COLUMNS = 25
@@ -53,6 +53,16 @@ def _credit_csv(file: Path) -> Arrays:
 
 def _credit_text(file: Path) -> Arrays:
     return {"table": read_integers(file, NUM_CREDIT_COLUMNS, num_headers=0)}
+
+
+def _credit_reference(file: Path) -> Arrays:
+    content = read_json(file)
+    try:
+        (found,) = content["targets"].values()
+        keys = dict(mean="mean", sd="standard_deviation", mcse="mean_standard_error")
+        return {part: np.array(found[f"identity_{key}"], float) for part, key in keys.items()}
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{file} has no moments of one target: {error!r}. Replace it.") from error
 
 
 def _remotes(folders: tuple[str, ...], checksums: dict[str, str]) -> tuple[Remote, ...]:
@@ -162,4 +172,16 @@ GERMAN_CREDIT = Source(
         ("https://archive.ics.uci.edu/ml/machine-learning-databases/statlog/german/",),
         {"german.data-numeric": "2752b044394958ab6dd193a0b56ca0f0b3a2d8bc7cb8c008e35a5e84bbec02f8"},
     ),
+)
+
+GERMAN_CREDIT_REFERENCE = Source(
+    name="German credit's reference moments",
+    folders=("german-credit", "tabular", ""),
+    containers=(Container(("german_credit_truth.json",), _credit_reference),),
+    sha256={
+        "mean": "6eff40c056d7596c753818f4d296a30a882cc1f688f89d99e328ffdc5665e78c",
+        "sd": "2184710da92df9dd7b376a6042426a9c8f6857e5fb4ab1de7bcbac239a09805f",
+        "mcse": "f63bca890597d52d90f0af9cc5799c61e0256ee465ed0a4de6c1d3c08d9480ee",
+    },
+    home="the ground truth of german_credit_numeric_logistic_regression in https://pypi.org/project/inference-gym",
 )

@@ -3,6 +3,9 @@
 from vi_jax.chains import ChainDistribution as ChainDistribution
 from vi_jax.chains import ReversedChain as ReversedChain
 from vi_jax.models import likelihoods as likelihoods
+from vi_jax.models import posteriordb as posteriordb
+from vi_jax.models import supports as supports
+from vi_jax.models.as_target import as_target as as_target
 from vi_jax.models.belief_net import LayeredCodes as LayeredCodes
 from vi_jax.models.belief_net import deep_belief_net as deep_belief_net
 from vi_jax.models.bernoulli import bernoulli_log_prob as bernoulli_log_prob
@@ -42,6 +45,7 @@ from vi_jax.models.factor_analysis import hidden_given_visible as hidden_given_v
 from vi_jax.models.factor_analysis import optimal_mean_field as optimal_mean_field
 from vi_jax.models.factor_analysis import ppca as ppca
 from vi_jax.models.factor_analysis import ppca_maximum_likelihood as ppca_maximum_likelihood
+from vi_jax.models.from_numpyro import from_numpyro as from_numpyro
 from vi_jax.models.global_latent import global_latent as global_latent
 from vi_jax.models.hierarchical import CENTRED as CENTRED
 from vi_jax.models.hierarchical import EIGHT_SCHOOLS as EIGHT_SCHOOLS
@@ -79,6 +83,10 @@ from vi_jax.models.table import THREE_STATES as THREE_STATES
 from vi_jax.models.table import LabelledTable as LabelledTable
 from vi_jax.models.table import normalized_table as normalized_table
 from vi_jax.models.table import table as table
+from vi_jax.models.unconstrained import Target as Target
+from vi_jax.models.unconstrained import log_density as log_density
+from vi_jax.models.unconstrained import unconstrained as unconstrained
+from vi_jax.models.unconstrained import unconstrained_with_data as unconstrained_with_data
 from vi_jax.models.weight_laws import WeightLaw as WeightLaw
 from vi_jax.models.weight_laws import eubo_of_weights as eubo_of_weights
 from vi_jax.models.weight_laws import expected_renyi as expected_renyi
