@@ -27,6 +27,9 @@ from vi_jax.types import Guide, Params, PyTree
 # Below ½ the weights have a variance, so that errors fall like 1/√S; from there on a richer guide is worth its price.
 _GOOD_K = 0.5
 _NUM_TRIAL_DRAWS = 4000
+# A Gaussian that has not settled after four rates lives in the wrong coordinates: its own are better.
+_FIRST_STAGES = 4
+_MAX_STAGES = 8
 
 
 class Attempt(NamedTuple):
@@ -170,25 +173,54 @@ def _rank(attempt: Attempt) -> tuple[int, float]:
 def _climb(key: jax.Array, target: Target, rungs: tuple[Rung, ...], beginning: Beginning) -> tuple[Attempt, ...]:
     gaussian, attempts = beginning.gaussian, []
     for number, rung in enumerate(rungs):
-        attempt = _attempt(jax.random.fold_in(key, number), target, rung, gaussian, beginning)
+        of_rung = jax.random.fold_in(key, number)
+        attempt, gaussian = _settle(of_rung, target, rung, gaussian, beginning)
         attempts.append(attempt)
         if attempt.pareto_k < _GOOD_K or attempt.missed:
             break
-        if attempt.fit.settled:
-            gaussian = step_up(rung, attempt.params.phi, gaussian)
     if attempts[-1].missed and beginning.log_mass.size > 1:
         rung = of_modes(beginning.gaussian, beginning.paths, beginning.log_mass)
-        attempts.append(_attempt(jax.random.fold_in(key, len(rungs)), target, rung, beginning.gaussian, beginning))
+        of_rung = jax.random.fold_in(key, len(rungs))
+        attempts.append(_attempt(of_rung, target, rung, beginning.gaussian, beginning, max_stages=_MAX_STAGES))
     return tuple(attempts)
 
 
-def _attempt(key: jax.Array, target: Target, rung: Rung, gaussian: Gaussian, beginning: Beginning) -> Attempt:
+def _settle(
+    key: jax.Array, target: Target, rung: Rung, gaussian: Gaussian, beginning: Beginning
+) -> tuple[Attempt, Gaussian]:
+    """Fits a rung; where it does not settle soon, once more, in the coordinates of the Gaussian that it has reached."""
+    first_key, second_key = jax.random.split(key)
+    first = _attempt(
+        first_key, target, rung, gaussian, beginning, max_stages=_FIRST_STAGES if rung.gaussian else _MAX_STAGES
+    )
+    reached = step_up(rung, first.params.phi, gaussian)
+    if first.fit.settled or rung.gaussian is None or not np.isfinite(first.elbo):
+        return first, (reached if first.fit.settled else gaussian)
+    second = _attempt(second_key, target, rung, reached, beginning, max_stages=_MAX_STAGES)
+    if second.fit.settled or second.elbo > first.elbo:
+        return second, step_up(rung, second.params.phi, reached)
+    return first, reached
+
+
+def _attempt(
+    key: jax.Array, target: Target, rung: Rung, gaussian: Gaussian, beginning: Beginning, *, max_stages: int
+) -> Attempt:
     init_key, fit_key, trial_key = jax.random.split(key, 3)
     guide = on(rung, gaussian)
     start = Params((), guide.init(init_key))
     score = log_weight_score(target.model, guide)
     objective = rung.objective(target.model, guide)
-    fit = fit_until_settled(fit_key, objective, start, target.x, score=score, first_rate=rung.rate)
+    watch = rung.watch(rung.guide(target.dim))
+    fit = fit_until_settled(
+        fit_key,
+        objective,
+        start,
+        target.x,
+        score=score,
+        watch=watch,
+        first_rate=rung.rate,
+        max_stages=max_stages,
+    )
     log_w = log_weights(trial_key, target.model, guide, fit.params, target.x, num_samples=_NUM_TRIAL_DRAWS)[:, 0]
     log_evidence = float(bounds.iwae(log_w))
     places = Places(beginning.paths.loc, beginning.log_mass)

@@ -91,7 +91,8 @@ def diagnose(
       params: `Params((), phi)`.
       num_draws: S ≥ 100.
       reference: what is known of the posterior: its draws, as a tree like the parameters with leading axis R or as
-        `[R, P]`, or the pair (mean, sd), `[P]` each. Draws give the upper bound of the evidence, too.
+        `[R, P]`, or the pair (mean, sd), `[P]` each, or both, as `data.posteriordb(name).reference`. Draws give the
+        upper bound of the evidence, too.
       places: where ascents have been, and what mass they found there: those that the guide misses are reported.
       record: `[T]` nats, the ELBO of the fit by step, which is asked whether it had settled.
       exact_upper: an upper bound of the evidence in closed form, nats.
