@@ -7,6 +7,7 @@ import pytest
 
 import vi_jax as vi
 from tests.posterior import known
+from vi_jax.models import supports
 from vi_jax.posterior.parameters import flatten
 
 
@@ -76,6 +77,20 @@ def test_a_reference_in_any_form_gives_the_same_errors_and_its_draws_an_upper_bo
     np.testing.assert_allclose(array.evidence.eubo.value, tree.evidence.eubo.value, rtol=1e-5)
     assert pair.evidence.eubo is None
     assert "Against the reference: raw means within" in tree.verdict.text
+
+
+def test_numbers_that_cannot_vary_do_not_speak_against_a_guide():
+    """L of a correlation matrix [2, 2] has one free number r: (1 + r)/2 ~ Beta(5, 5), so that r has variance 1/11."""
+    target = vi.models.unconstrained(lambda L: 4 * jnp.log1p(-(L[1, 0] ** 2)), np.eye(2), supports.correlation_cholesky)
+    guide = vi.guides.mean_field(1)
+    p = vi.Params((), guide.init(jax.random.key(0))._replace(log_scale=jnp.full(1, jnp.log(0.5))))
+    r = 2 * np.random.default_rng(0).beta(5, 5, 1000) - 1
+    rows = np.stack([np.ones(1000), np.zeros(1000), r, np.sqrt(1 - r**2)], axis=1)
+    d = vi.diagnose(jax.random.key(0), target, guide, p, num_draws=2000, reference=rows)
+    assert d.verdict.trusted, d.verdict.text
+    within(d.moments.corrected.sd[2], 11**-0.5, d.moments.corrected.sd_error[2])
+    assert d.errors.corrected.largest_mean < 0.2
+    assert "inf" in str(d)
 
 
 def test_a_support_that_is_too_wide_is_named_in_the_verdict():

@@ -129,6 +129,13 @@ def test_rounding_is_measured():
     assert 0.2 < noise < 2
 
 
+def test_a_guide_narrower_than_rounding_is_found():
+    target, _, found = drawn(normal, loc=(1e6, 0.0), scale=0.001)
+    (finding,) = findings.collapsed(target, found)
+    assert "one number, 1e+06 unconstrained, for mu:" in finding.text
+    assert findings.collapsed(target, drawn(normal)[2]) == []
+
+
 def test_a_fit_that_still_rises_is_found():
     noise = np.random.default_rng(0).normal(size=1000)
     assert shape.growth(jnp.asarray(-10 + noise)) == []

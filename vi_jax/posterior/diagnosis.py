@@ -165,4 +165,5 @@ def _examine(
         *shape.tails(target, log_joint, found),
         *([] if record is None else shape.growth(record)),
         *findings.rounding(log_joint, found),
+        *findings.collapsed(target, found),
     )

@@ -101,4 +101,7 @@ def _from_draws(target: Target, draws: PyTree) -> ReferencePosterior:
     if number < 2:
         raise ValueError("reference has one draw: a standard deviation needs two at least.")
     flat = flatten(draws)
-    return ReferencePosterior(flat.mean(axis=0), flat.std(axis=0, ddof=1), jax.vmap(target.unconstrain)(draws))
+    # From the first, so that a parameter that is constant has an sd of 0 and not of rounding.
+    offset = flat - flat[0]
+    mean, sd = flat[0] + offset.mean(axis=0), offset.std(axis=0, ddof=1)
+    return ReferencePosterior(mean, sd, jax.vmap(target.unconstrain)(draws))

@@ -81,8 +81,9 @@ def verdict(
 def _moved(moments: PosteriorMoments) -> tuple[np.ndarray, np.ndarray]:
     """How far the correction moves means, in posterior sd, and sds, as a ratio, `[P]` each; NaN counts as infinite."""
     raw, corrected = moments.raw, moments.corrected
-    means = np.abs((raw.mean - corrected.mean) / corrected.sd)
-    sds = np.abs(raw.sd / corrected.sd - 1)
+    is_constant = (raw.sd == 0) & (corrected.sd == 0)
+    means = jnp.where(is_constant, 0, jnp.abs((raw.mean - corrected.mean) / corrected.sd))
+    sds = jnp.where(is_constant, 0, jnp.abs(raw.sd / corrected.sd - 1))
     return tuple(np.nan_to_num(np.asarray(part), nan=np.inf) for part in (means, sds))  # type: ignore[return-value]
 
 
