@@ -9,6 +9,7 @@ import vi_jax as vi
 from tests.posterior import known
 from vi_jax.models import supports
 from vi_jax.posterior.parameters import flatten
+from vi_jax.posterior.verdict import verdict
 
 
 def within(found, truth, error, factor=4.0):
@@ -26,6 +27,15 @@ def test_the_posterior_itself_is_trusted():
     within(d.moments.raw.mean, mean, d.moments.raw.mean_error)
     within(d.moments.raw.sd, sd, d.moments.raw.sd_error)
     np.testing.assert_array_equal(d.draws["theta"], jnp.exp(d.unconstrained[:, 1:]))
+
+
+def test_a_parameter_whose_own_tail_is_heavy_is_excepted_at_either_level():
+    for d in (known.diagnosis(), known.diagnosis(0.25, 0.9)):
+        heavy = d.moments._replace(sd_pareto_k=jnp.array([0.2, 0.9, 0.2]))
+        judged = verdict(d.names, d.threshold, d.evidence, heavy, None, ())
+        assert judged.level == d.verdict.level
+        assert "Except mean or sd of theta[0], whose own k̂" in judged.text
+        assert "Except" not in d.verdict.text
 
 
 def test_a_guide_that_is_nearly_right_is_mended_by_its_weights():

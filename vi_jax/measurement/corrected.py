@@ -86,10 +86,8 @@ def weighted_moments(draws: jax.Array, log_w: jax.Array, *, levels: Sequence[flo
     sd_error = jnp.sqrt(jnp.sum(_terms(w, offset**2 - variance) ** 2, axis=0)) / (2 * sd)
     quantiles = jax.vmap(_quantiles, in_axes=(1, None, None), out_axes=1)(draws, w, jnp.asarray(levels, draws.dtype))
     is_constant = jnp.all(draws == draws[0], axis=0) & jnp.isfinite(mean)
-    sd_error, sizes = jnp.where(
-        is_constant, jnp.array([[0.0], [jnp.inf]]), jnp.stack([sd_error, variance / mean_error**2])
-    )
-    return WeightedMoments(mean, mean_error, sd, sd_error, quantiles, sizes)
+    sizes = jnp.where(is_constant, jnp.inf, variance / mean_error**2)
+    return WeightedMoments(mean, mean_error, sd, jnp.where(is_constant, 0, sd_error), quantiles, sizes)
 
 
 def posterior_moments(draws: jax.Array, log_w: jax.Array, *, levels: Sequence[float] = _LEVELS) -> PosteriorMoments:
@@ -99,6 +97,9 @@ def posterior_moments(draws: jax.Array, log_w: jax.Array, *, levels: Sequence[fl
     of w and of w |h − m| have k < ½, and it may be used below `pareto_k_threshold(S)`. h is z for means and (z − m)²
     for standard deviations, m the corrected mean; the tail is that of the raw weights. Draws below and above m are two
     tails: put together, the end of the one within the other looks like a heavy tail.
+
+    Errors are too small where k̂ is large, those of sds first: for q = N(0, 0.7² I), p = N(0, I), D = 6 and S = 4000,
+    where k̂ is about .6, 95 % of the means lie within 1.96 errors of the truth and 73 % of the sds, which are 3 % low.
 
     Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed Importance Sampling" (arXiv:1507.02646), section 3.
 
