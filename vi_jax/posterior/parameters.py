@@ -43,12 +43,18 @@ def label(name: str) -> str:
 
 
 def coordinate_names(target: Target, z: jax.Array) -> tuple[str, ...]:
-    """Names `[D]` of the unconstrained coordinates: that of the one number each moves at z, or of its parameter."""
+    """Names `[D]` of the unconstrained coordinates: that of the one number each moves at z, or of its parameter.
+
+    One that moves several parameters goes by the number that it alone moves, if there is one: the log of a scale by
+    the scale, though all that is scaled moves with it.
+    """
     moved = np.asarray(jax.jacobian(lambda z: ravel_pytree(target.constrain(z))[0])(z) != 0)
+    alone = moved & (moved.sum(axis=1, keepdims=True) == 1)
     names = []
     for coordinate in range(target.dim):
-        places = np.flatnonzero(moved[:, coordinate])
-        found = [target.names[place] for place in places]
+        found = [target.names[place] for place in np.flatnonzero(moved[:, coordinate])]
+        own = [target.names[place] for place in np.flatnonzero(alone[:, coordinate])]
+        found = own if len(set(map(label, found))) > 1 and len(own) == 1 else found
         names.append(found[0] if len(found) == 1 else label(found[0]) if found else f"z[{coordinate}]")
     return tuple(names)
 
