@@ -43,7 +43,11 @@ def label(name: str) -> str:
 
 
 def coordinate_names(target: Target, z: jax.Array) -> tuple[str, ...]:
-    """Names `[D]` of the unconstrained coordinates: that of the one number each moves at z, or of its parameter."""
+    """Names `[D]` of the unconstrained coordinates: that of the one number each moves at z, or of its parameter.
+
+    Asked at the target's start, where it has one: far out a positive parameter rounds to 0, and moves no more.
+    """
+    z = z if target.start is None else jnp.asarray(target.start, z.dtype)
     moved = np.asarray(jax.jacobian(lambda z: ravel_pytree(target.constrain(z))[0])(z) != 0)
     names = []
     for coordinate in range(target.dim):
