@@ -8,6 +8,7 @@ import numpy as np
 
 from vi_jax import bounds
 from vi_jax.measurement.psis import pareto_k
+from vi_jax.measurement.weights import effective_sample_size
 from vi_jax.models.unconstrained import Target
 from vi_jax.posterior.evaluate import evaluate
 from vi_jax.posterior.findings import Finding
@@ -20,8 +21,10 @@ from vi_jax.training.settle import SettledFit, fit_until_settled
 from vi_jax.training.step import Prepare
 from vi_jax.types import Guide, Params
 
-# Below ½ the weights have a variance, so that errors fall like 1/√S; from there on a richer guide is worth its price.
+# Below ½ the weights have a variance, so that errors fall like 1/√S; from there on a richer guide is worth its price,
+# unless the weights are all but equal: the tail of what hardly varies is of no account, whatever its shape.
 _GOOD_K = 0.5
+_ALL_BUT_EQUAL = 0.99
 # A Gaussian that has not settled after four rates lives in the wrong coordinates: its own are better.
 _FIRST_STAGES = 4
 _MAX_STAGES = 8
@@ -52,6 +55,7 @@ class Attempt(NamedTuple):
       params: where the fit ended.
       fit: how it went: rates, scores, whether it settled.
       pareto_k: k̂ of S draws; −∞ where their weights are all but equal, ∞ where they are not finite.
+      is_good: k̂ < ½, or an effective sample size above .99 S.
       elbo: nats, of the same draws.
       log_evidence: nats, likewise.
       missed: modes that ascents have met and this guide excludes.
@@ -62,18 +66,19 @@ class Attempt(NamedTuple):
     params: Params
     fit: SettledFit
     pareto_k: float
+    is_good: bool
     elbo: float
     log_evidence: float
     missed: tuple[Finding, ...]
 
 
 def climb(key: jax.Array, problem: Problem, rungs: tuple[Rung, ...]) -> tuple[Attempt, ...]:
-    """Fits the rungs in their order until one has k̂ < ½ or misses a mode; then, if there are modes, their mixture."""
+    """Fits the rungs in their order until one is good or misses a mode; then, if there are modes, their mixture."""
     gaussian, attempts = problem.beginning.gaussian, []
     for number, rung in enumerate(rungs):
         attempt, gaussian = _settle(jax.random.fold_in(key, number), problem, rung, gaussian)
         attempts.append(attempt)
-        if attempt.pareto_k < _GOOD_K or attempt.missed:
+        if attempt.is_good or attempt.missed:
             break
     if attempts[-1].missed and problem.beginning.log_mass.size > 1:
         start, _, modes, log_mass = problem.beginning
@@ -83,8 +88,8 @@ def climb(key: jax.Array, problem: Problem, rungs: tuple[Rung, ...]) -> tuple[At
 
 
 def best_of(attempts: tuple[Attempt, ...]) -> Attempt:
-    """Returns the attempt that misses no mode, if there is one, and has the smallest k̂."""
-    return min(attempts, key=lambda attempt: (len(attempt.missed), attempt.pareto_k))
+    """Returns the attempt that misses no mode, then one that is good, then the one of the smallest k̂."""
+    return min(attempts, key=lambda attempt: (len(attempt.missed), not attempt.is_good, attempt.pareto_k))
 
 
 def places_of(beginning: Beginning) -> Places:
@@ -126,9 +131,19 @@ def _attempt(key: jax.Array, problem: Problem, rung: Rung, gaussian: Gaussian, *
     )
     drawn = evaluate(trial_key, target, guide, fit.params, num_draws=problem.num_draws)
     log_w = drawn.log_joint - drawn.log_q
-    log_evidence = float(bounds.iwae(log_w))
-    wrong = missed(target, guide, fit.params, places_of(problem.beginning), log_evidence)
-    return Attempt(rung.name, guide, fit.params, fit, _k(log_w), float(jnp.mean(log_w)), log_evidence, tuple(wrong))
+    k, log_evidence = _k(log_w), float(bounds.iwae(log_w))
+    size = float(effective_sample_size(log_w))
+    return Attempt(
+        name=rung.name,
+        guide=guide,
+        params=fit.params,
+        fit=fit,
+        pareto_k=k,
+        is_good=k < _GOOD_K or size > _ALL_BUT_EQUAL * log_w.size,
+        elbo=float(jnp.mean(log_w)),
+        log_evidence=log_evidence,
+        missed=tuple(missed(target, guide, fit.params, places_of(problem.beginning), log_evidence)),
+    )
 
 
 def _k(log_w: jax.Array) -> float:
