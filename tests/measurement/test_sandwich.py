@@ -64,7 +64,7 @@ def test_a_heavy_tail_of_nearly_equal_weights_is_not_reliable():
     slab = -jnp.sum(z**2, axis=1) / 2 * (1 - 100) + 10 * math.log(0.1)
     found = evidence_sandwich(jnp.logaddexp(slab, 0) - math.log(2))
     assert found.effective_sample_size > 0.99 * 4096
-    assert found.pareto_k > 0.7
+    assert found.pareto_k > 1
     assert not found.reliable
 
 

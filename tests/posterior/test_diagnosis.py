@@ -38,6 +38,12 @@ def test_a_parameter_whose_own_tail_is_heavy_is_excepted_at_either_level():
         assert "Except" not in d.verdict.text
 
 
+def test_a_heavy_tail_of_nearly_equal_weights_is_said():
+    d = known.diagnosis()
+    judged = verdict(d.names, d.threshold, d.evidence._replace(pareto_k=jnp.array(0.83)), d.moments, None, ())
+    assert "k̂ = 0.830 is not below 0.697, but the weights are all but equal" in judged.text
+
+
 def test_a_guide_that_is_nearly_right_is_mended_by_its_weights():
     d = known.diagnosis(0.25, 0.9)
     assert d.verdict.trusted

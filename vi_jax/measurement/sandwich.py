@@ -34,9 +34,10 @@ class EvidenceSandwich(NamedTuple):
       log_evidence: log of the mean of the Pareto-smoothed weights.
       interval: `(low, high)`, 95 %: log_evidence ± 1.96 standard errors where `reliable`, times S^(k̂ − ½) for k̂ > ½;
         else (iwae − 1.96 of its standard errors, ∞), for then nothing in these weights bounds the evidence from above.
-      reliable: whether k̂ lies below `pareto_k_threshold(S)` and the effective sample size is 100 at least; or there is
-        no k̂ because the weights are equal to rounding. k̂ of a tail that few draws have met is itself a draw of chance,
-        and weights of 1 ± 10⁻⁴ may have a heavy tail: that of a spike in a slab, for one.
+      reliable: whether k̂ lies below `pareto_k_threshold(S)` and the effective sample size is 100 at least; or the
+        weights are all but equal, an effective sample size above .99 S, and k̂ is below 1 or not to be had. k̂ of a tail
+        that few draws have met is itself a draw of chance. From k = 1 on the fitted law has no mean, however equal the
+        weights that were met: so in the spike of a spike and a slab.
       cubo: ½ log mean w², CUBO_2 with S draws. No bound: its expectation rises to the upper bound from below, and lies
         below log p(x) itself where the weights have a heavy tail.
       eubo: mean log w over draws of the posterior, an upper bound in expectation; None without such draws. Its error is
@@ -104,7 +105,7 @@ def evidence_sandwich(
 
 def _reliable(pareto_k: jax.Array, effective_sample_size: jax.Array, num_samples: int) -> bool:
     light = (pareto_k < psis.pareto_k_threshold(num_samples)) & (effective_sample_size >= _LEAST_SAMPLE_SIZE)
-    equal = jnp.isnan(pareto_k) & (effective_sample_size > 0.99 * num_samples)
+    equal = ~(pareto_k >= 1) & (effective_sample_size > 0.99 * num_samples)
     return bool(light | equal)
 
 

@@ -101,9 +101,7 @@ def diagnose(
       TypeError, ValueError: guide, parameters, target and reference do not fit; S < 100; the guide's draws depend on
         each other.
     """
-    number = checks.check_positive_int("num_draws", num_draws)
-    if number < _LEAST_DRAWS:
-        raise ValueError(f"num_draws must be at least {_LEAST_DRAWS}, for k̂ to see a tail, got {number}.")
+    number = check_num_draws(num_draws)
     evaluate.check(key, target, guide, params)
     known = None if reference is None else reference_posterior(target, reference)
     found = evaluate.evaluate(key, target, guide, params, num_draws=number)
@@ -131,6 +129,14 @@ def diagnose(
         findings=wrong,
         verdict=verdict(target.names, threshold, evidence, moments, errors, wrong),
     )
+
+
+def check_num_draws(num_draws: int) -> int:
+    """Returns S; raises `ValueError` if it is too small for k̂ to see a tail."""
+    number = checks.check_positive_int("num_draws", num_draws)
+    if number < _LEAST_DRAWS:
+        raise ValueError(f"num_draws must be at least {_LEAST_DRAWS}, for k̂ to see a tail, got {number}.")
+    return number
 
 
 def _reference_log_weights(

@@ -46,8 +46,10 @@ def coordinate_names(target: Target, z: jax.Array) -> tuple[str, ...]:
     """Names `[D]` of the unconstrained coordinates: that of the one number each moves at z, or of its parameter.
 
     One that moves several parameters goes by the number that it alone moves, if there is one: the log of a scale by
-    the scale, though all that is scaled moves with it.
+    the scale, though all that is scaled moves with it. Asked at the target's start, where it has one: far out a
+    positive parameter rounds to 0, and moves no more.
     """
+    z = z if target.start is None else jnp.asarray(target.start, z.dtype)
     moved = np.asarray(jax.jacobian(lambda z: ravel_pytree(target.constrain(z))[0])(z) != 0)
     alone = moved & (moved.sum(axis=1, keepdims=True) == 1)
     names = []

@@ -53,9 +53,10 @@ def verdict(
 ) -> Verdict:
     """Judges by what was found, then by k̂, then by the effective sample size, then by how far the correction moves.
 
-    A finding that is fatal, k̂ from the threshold on, or a parameter known to fewer than 100 effective draws: not to be
-    trusted. Else trusted as it is where the correction moves no mean by 0.1 posterior sd and no sd by 5 %, and trusted
-    after it otherwise.
+    A finding that is fatal, k̂ from the threshold on (from 1 on where the weights are all but equal,
+    `EvidenceSandwich.reliable`), or a parameter known to fewer than 100 effective draws: not to be trusted. Else
+    trusted as it is where the correction moves no mean by 0.1 posterior sd and no sd by 5 %, and trusted after it
+    otherwise.
     """
     means, sds = _moved(moments)
     fatal = any(finding.is_fatal for finding in findings)
@@ -92,6 +93,8 @@ def _about_k(threshold: float, evidence: EvidenceSandwich) -> str:
     if bool(jnp.isnan(k)):
         said = "all weights are all but equal: the guide is the posterior, to these draws" if evidence.reliable else ""
         return f"There is no k̂: {said or 'the weights have no tail to which a law could be fitted'}."
+    if evidence.reliable and bool(k >= threshold):
+        return f"k̂ = {k:.3f} is not below {threshold:.3f}, but the weights are all but equal: their tail adds little."
     if evidence.reliable:
         return f"k̂ = {k:.3f} is below {threshold:.3f}: importance weights mend what the guide misses."
     if bool(k < threshold):
