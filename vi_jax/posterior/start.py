@@ -17,8 +17,8 @@ from vi_jax.models.unconstrained import Target, log_density
 _STEPS = (-3.0, -1.0, 1.0, 3.0)
 # Halvings of a step until its ends are neighbours in float32.
 _HALVINGS = 40
-# Nats. A density that has fallen by more before it is −∞ falls by itself: its numbers overflow or underflow, its support
-# does not end; and where it does end there, no guide comes.
+# Nats. A density that has fallen by more before it is −∞ falls by itself: its numbers overflow or underflow, and its
+# support does not end; or where it does end, no guide comes.
 _JUMP = 100.0
 
 
