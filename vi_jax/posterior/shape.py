@@ -79,7 +79,7 @@ def tails(target: Target, log_joint: Density, found: Evaluations) -> list[Findin
     finite = np.isfinite(found.log_joint)
     if finite.sum() < 2:
         return []
-    mean, sd = (statistic(found.z[finite], axis=0) for statistic in (jnp.mean, jnp.std))
+    mean, sd = _mean_and_sd(found.z[finite])
     reach = jnp.asarray(_FAR, found.z.dtype)[:, None, None] * jnp.diag(sd)
     # [side, distance, coordinate]
     along = np.stack([np.asarray(values(log_joint, mean + sign * reach)) for sign in (-1, 1)])
@@ -95,6 +95,12 @@ def tails(target: Target, log_joint: Density, found: Evaluations) -> list[Findin
         "has no finite integral, so no evidence, and a guide's scale grows without end: give it a proper prior."
     )
     return [Finding("improper", text, is_fatal=True)]
+
+
+def _mean_and_sd(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of each coordinate of `[S, D]`. Squares do not overflow, so that a guide that has run away is seen."""
+    unit = jnp.maximum(jnp.max(jnp.abs(z), axis=0), jnp.finfo(z.dtype).tiny)
+    return unit * jnp.mean(z / unit, axis=0), unit * jnp.std(z / unit, axis=0)
 
 
 def _last_changes(along: np.ndarray) -> float:
