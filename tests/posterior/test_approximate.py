@@ -90,6 +90,19 @@ def test_an_improper_density_is_not_trusted():
     assert "b →" in found.verdict.text
 
 
+def test_a_spike_within_a_slab_is_remembered_though_the_slab_is_chosen():
+    """Both hold half of the mass; no draw of the slab meets the spike, and no draw of the spike leaves it."""
+
+    def log_density(z):
+        each = [stats.norm.logpdf(z, 0.0, scale).sum() for scale in (0.1, 1.0)]
+        return jnp.logaddexp(*each) + jnp.log(0.5)
+
+    found = begin(jax.random.key(0), Partial(log_density), jnp.full(10, 0.1))
+    sds = jnp.exp(jnp.mean(jnp.log(jnp.diagonal(found.places.scale_tril, axis1=1, axis2=2)), axis=1))
+    assert jnp.min(sds) < 0.2
+    assert jnp.max(sds) > 0.8
+
+
 def test_bad_arguments_are_one_error():
     with pytest.raises(TypeError, match="typed key"):
         vi.approximate(0, two_modes, {"z": np.zeros(2)})

@@ -11,8 +11,9 @@ from jax.tree_util import Partial
 from vi_jax import checks
 from vi_jax.models.supports import Support
 from vi_jax.models.unconstrained import Target, log_density, unconstrained
-from vi_jax.posterior.climb import Attempt, Problem, best_of, climb, places_of
+from vi_jax.posterior.climb import Attempt, Problem, best_of, climb
 from vi_jax.posterior.diagnosis import Diagnosis, check_num_draws, diagnose
+from vi_jax.posterior.findings import Finding
 from vi_jax.posterior.gaussian import begin
 from vi_jax.posterior.ladder import Rung, default_ladder
 from vi_jax.posterior.parameters import reference_posterior
@@ -134,8 +135,21 @@ def approximate_target(
     check_start(target, start)
     beginning = begin(begin_key, Partial(log_density(target)), start)
     attempts = climb(climb_key, Problem(target, beginning, num_draws, prepare), rungs)
-    best, places = best_of(attempts), places_of(beginning)
+    best = best_of(attempts)
     diagnosis = diagnose(
-        diagnosis_key, target, best.guide, best.params, num_draws=num_draws, reference=reference, places=places
+        diagnosis_key,
+        target,
+        best.guide,
+        best.params,
+        num_draws=num_draws,
+        reference=reference,
+        places=beginning.places,
+        remarks=_remarks(best),
     )
     return Approximation(target, best.guide, best.params, diagnosis, attempts)
+
+
+def _remarks(attempt: Attempt) -> list[Finding]:
+    if attempt.fit.settled:
+        return []
+    return [Finding("unsettled", f"The fit did not settle: {attempt.fit.reason}", is_fatal=False)]

@@ -14,7 +14,7 @@ from vi_jax.posterior.evaluate import evaluate
 from vi_jax.posterior.findings import Finding
 from vi_jax.posterior.gaussian import Beginning
 from vi_jax.posterior.ladder import Rung, of_modes, on, step_up
-from vi_jax.posterior.modes import Places, missed
+from vi_jax.posterior.modes import missed
 from vi_jax.training.laplace import Gaussian
 from vi_jax.training.score import log_weight_score
 from vi_jax.training.settle import SettledFit, fit_until_settled
@@ -55,7 +55,7 @@ class Attempt(NamedTuple):
       params: where the fit ended.
       fit: how it went: rates, scores, whether it settled.
       pareto_k: k̂ of S draws; −∞ where their weights are all but equal, ∞ where they are not finite.
-      is_good: k̂ < ½, or an effective sample size above .99 S.
+      is_good: k̂ < ½, or k̂ < 1 and an effective sample size above .99 S.
       elbo: nats, of the same draws.
       log_evidence: nats, likewise.
       missed: modes that ascents have met and this guide excludes.
@@ -81,7 +81,7 @@ def climb(key: jax.Array, problem: Problem, rungs: tuple[Rung, ...]) -> tuple[At
         if attempt.is_good or attempt.missed:
             break
     if attempts[-1].missed and problem.beginning.log_mass.size > 1:
-        start, _, modes, log_mass = problem.beginning
+        start, _, modes, log_mass, _ = problem.beginning
         of_rung = jax.random.fold_in(key, len(rungs))
         attempts.append(_attempt(of_rung, problem, of_modes(start, modes, log_mass), start, max_stages=_MAX_STAGES))
     return tuple(attempts)
@@ -90,11 +90,6 @@ def climb(key: jax.Array, problem: Problem, rungs: tuple[Rung, ...]) -> tuple[At
 def best_of(attempts: tuple[Attempt, ...]) -> Attempt:
     """Returns the attempt that misses no mode, then one that is good, then the one of the smallest k̂."""
     return min(attempts, key=lambda attempt: (len(attempt.missed), not attempt.is_good, attempt.pareto_k))
-
-
-def places_of(beginning: Beginning) -> Places:
-    """Returns where the ascents have been."""
-    return Places(beginning.paths.loc, beginning.log_mass)
 
 
 def _settle(key: jax.Array, problem: Problem, rung: Rung, gaussian: Gaussian) -> tuple[Attempt, Gaussian]:
@@ -139,10 +134,10 @@ def _attempt(key: jax.Array, problem: Problem, rung: Rung, gaussian: Gaussian, *
         params=fit.params,
         fit=fit,
         pareto_k=k,
-        is_good=k < _GOOD_K or size > _ALL_BUT_EQUAL * log_w.size,
+        is_good=k < _GOOD_K or (k < 1 and size > _ALL_BUT_EQUAL * log_w.size),
         elbo=float(jnp.mean(log_w)),
         log_evidence=log_evidence,
-        missed=tuple(missed(target, guide, fit.params, places_of(problem.beginning), log_evidence)),
+        missed=tuple(missed(target, guide, fit.params, problem.beginning.places, log_evidence)),
     )
 
 

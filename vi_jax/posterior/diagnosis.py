@@ -1,5 +1,6 @@
 """From a guide and its parameters to a number that says whether to trust them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -70,6 +71,7 @@ def diagnose(
     num_draws: int = 4000,
     reference: Any = None,
     places: Places | None = None,
+    remarks: Sequence[findings.Finding] = (),
     record: jax.Array | None = None,
     exact_upper: float | None = None,
 ) -> Diagnosis:
@@ -94,6 +96,7 @@ def diagnose(
         `[R, P]`, or the pair (mean, sd), `[P]` each, or both, as `data.posteriordb(name).reference`. Draws give the
         upper bound of the evidence, too.
       places: where ascents have been, and what mass they found there: those that the guide misses are reported.
+      remarks: what was found before, as that a fit did not settle, to be said in the verdict and to count there.
       record: `[T]` nats, the ELBO of the fit by step, which is asked whether it had settled.
       exact_upper: an upper bound of the evidence in closed form, nats.
 
@@ -111,7 +114,7 @@ def diagnose(
     evidence = evidence_sandwich(log_w, reference_log_w=reference_log_w, exact_upper=exact_upper)
     moments = posterior_moments(flatten(draws), log_w)
     errors = None if known is None else reference_errors(moments, known.mean, known.sd)
-    wrong = (*_examine(target, params, found, record), *_missed(target, guide, params, places, evidence))
+    wrong = (*remarks, *_examine(target, params, found, record), *_missed(target, guide, params, places, evidence))
     threshold = psis.pareto_k_threshold(number)
     return Diagnosis(
         names=target.names,

@@ -20,8 +20,8 @@ class Finding(NamedTuple):
     """One thing that was found.
 
     Attributes:
-      kind: "nan", "support", "infinite", "gradient", "step", "improper", "tail", "growth", "rounding", "collapsed" or
-        "mode".
+      kind: "nan", "support", "infinite", "gradient", "step", "improper", "tail", "growth", "rounding", "unsettled",
+        "collapsed" or "mode".
       text: what, where, and what to do.
       is_fatal: whether no number of this approximation is to be trusted while it holds.
     """

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from vi_jax.posterior.modes import Places
 from vi_jax.training.laplace import Gaussian, laplace
 from vi_jax.training.matching import batch_and_match
 from vi_jax.training.mode import find_modes
@@ -28,12 +29,14 @@ class Beginning(NamedTuple):
       elbo: its ELBO, nats, on the draws by which it was chosen.
       paths: the Gaussians of the paths that differ, leaves `[M, ...]`, the heaviest first; M = 0 where there are none.
       log_mass: `[M]` nats, their ELBOs.
+      places: all Gaussians that were met, those that were not chosen too: a guide is asked whether it covers each.
     """
 
     gaussian: Gaussian
     elbo: float
     paths: Gaussian
     log_mass: jax.Array
+    places: Places
 
 
 def begin(key: jax.Array, log_density: Partial, start: jax.Array) -> Beginning:
@@ -56,13 +59,23 @@ def begin(key: jax.Array, log_density: Partial, start: jax.Array) -> Beginning:
     noise = jax.random.normal(noise_key, (_NUM_DRAWS, start.size), start.dtype)
     best, paths, log_mass = _first(path_key, log_density, starts)
     elbo = _elbo(log_density, best, noise)
+    met = [(Gaussian(*path), float(mass)) for *path, mass in zip(*paths, log_mass, strict=True)]
     # Each in the coordinates of the best before it.
     for improve in (_laplace_within, _laplace_within, functools.partial(_match_within, match_key)):
         candidate = compose(best, improve(Partial(_within, log_density, best), start.size))
         found = _elbo(log_density, candidate, noise)
+        met.append((candidate, found))
         if found > elbo:
             best, elbo = candidate, found
-    return Beginning(best, elbo, paths, log_mass)
+    return Beginning(best, elbo, paths, log_mass, _places(met))
+
+
+def _places(met: list[tuple[Gaussian, float]]) -> Places:
+    gaussians = [gaussian for gaussian, log_mass in met if np.isfinite(log_mass)]
+    dim = met[0][0].loc.size
+    loc = jnp.stack([gaussian.loc for gaussian in gaussians]) if gaussians else jnp.zeros((0, dim))
+    factors = jnp.stack([gaussian.scale_tril for gaussian in gaussians]) if gaussians else jnp.zeros((0, dim, dim))
+    return Places(loc, jnp.asarray([log_mass for _, log_mass in met if np.isfinite(log_mass)], float), factors)
 
 
 def _first(key: jax.Array, log_density: Partial, starts: jax.Array) -> tuple[Gaussian, Gaussian, jax.Array]:
