@@ -70,9 +70,7 @@ def _whitened(gaussian: Gaussian) -> Gaussian:
     return gaussian
 
 
-def _by(
-    bound: vi.BoundFn, estimator: vi.Estimator
-) -> Callable[[vi.Model, vi.Guide], vi.Objective]:
+def _by(bound: vi.BoundFn, estimator: vi.Estimator) -> Callable[[vi.Model, vi.Guide], vi.Objective]:
     return lambda model, guide: vi.value_and_grad(model, guide, bound, estimator, num_samples=NUM_DRAWS)
 
 
@@ -160,7 +158,9 @@ def laplace(key: jax.Array, target: vi.models.Target, start: Gaussian) -> Fitted
     modes = jax.jit(lambda z: training.find_modes(density, z[None]))(jnp.asarray(target.start, float))
     found = jax.jit(lambda z: training.laplace(density, z))(modes.location[0])
     repaired = int(found.num_repaired)
-    note = "at a mode" if bool(modes.converged[0]) and not repaired else f"no mode found, {repaired} curvatures repaired"
+    note = (
+        "at a mode" if bool(modes.converged[0]) and not repaired else f"no mode found, {repaired} curvatures repaired"
+    )
     return _gaussian(found.gaussian, int(modes.num_steps[0]) + target.dim, note)
 
 
@@ -206,3 +206,15 @@ ALONE: Mapping[str, tuple[str, Callable[[jax.Array, vi.models.Target, Gaussian],
     "deterministic": ("mean-field", deterministic),
 }
 """By name: the family of the result, and the method. "deterministic" is DADVI."""
+
+
+def check(method: str) -> None:
+    """Raises ValueError unless "GUIDE/OBJECTIVE" is a family and an objective, or a method alone and its family."""
+    guide, _, objective = method.partition("/")
+    is_pair = guide in FAMILIES and objective in OBJECTIVES
+    if not (is_pair or ALONE.get(objective, ("",))[0] == guide):
+        pairs = ", ".join(f"{family}/{name}" for name, (family, _) in ALONE.items())
+        raise ValueError(
+            f"there is no method {method!r}: take GUIDE/OBJECTIVE with one of {', '.join(FAMILIES)} and one of "
+            f"{', '.join(OBJECTIVES)}; or {pairs}."
+        )

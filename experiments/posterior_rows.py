@@ -35,6 +35,8 @@ BLANK: dict[str, Any] = {
     "corrected_sd_rms": np.nan,
     "pareto_k": np.nan,
     "threshold": np.nan,
+    "mean_pareto_k": np.nan,
+    "sd_pareto_k": np.nan,
     "ess": np.nan,
     "iwae": np.nan,
     **intervals.columns("evidence", (np.nan,) * 3),
@@ -52,8 +54,9 @@ BLANK: dict[str, Any] = {
 
 ELBO, its best possible value `elbo_best` where that is known, log Z and its `gap` to the ELBO in nats. Errors of means
 are the largest of all parameters and the root of the mean square, in reference standard deviations; `sd_ratio` is that
-sd/reference sd which is farthest from 1, `sd_rms` the root mean square of ratio − 1. `reference_mcse` is the largest
-Monte Carlo standard error of a reference mean, in its sd: no error below it can be seen.
+sd/reference sd which is farthest from 1, `sd_rms` the root mean square of ratio − 1. `mean_pareto_k` and `sd_pareto_k`
+are the largest k̂ of a corrected mean and of a corrected sd. `reference_mcse` is the largest Monte Carlo standard error
+of a reference mean, in its sd: no error below it can be seen.
 """
 
 
@@ -124,6 +127,8 @@ def judged(
         **errors(diagnosis, reference),
         "pareto_k": float(diagnosis.pareto_k),
         "threshold": diagnosis.threshold,
+        "mean_pareto_k": float(np.max(diagnosis.moments.mean_pareto_k)),
+        "sd_pareto_k": float(np.max(diagnosis.moments.sd_pareto_k)),
         "ess": float(diagnosis.effective_sample_size),
         "iwae": float(found.iwae.value),
         **intervals.columns("evidence", (found.log_evidence.value, *found.interval)),

@@ -114,7 +114,10 @@ def eight_schools(parametrization: str, optima: Mapping[str, float]) -> Problem:
     """Eight schools; posteriordb's reference where its files are found, else NUTS non-centred."""
     effects, errors = models.EIGHT_SCHOOLS
     names = {"centred": "eight_schools_centered", "noncentred": "eight_schools_noncentered"}
-    make = {"centred": models.posteriordb.eight_schools_centred, "noncentred": models.posteriordb.eight_schools_noncentred}
+    make = {
+        "centred": models.posteriordb.eight_schools_centred,
+        "noncentred": models.posteriordb.eight_schools_noncentred,
+    }
     data = {"y": effects, "sigma": errors}
     try:
         reference = _of_posteriordb(vi.data.posteriordb(f"eight_schools-{names[parametrization]}").reference)
@@ -160,16 +163,10 @@ TARGETS: Mapping[str, Callable[[], Problem]] = {
     "diamonds": lambda: posteriordb("diamonds-diamonds"),
     "gp-pois-regr": lambda: posteriordb("gp_pois_regr-gp_pois_regr"),
 }
-"""By name. The last nine need files, found as `data.find` says: `build` raises FileNotFoundError without them."""
+"""By name. The last nine need files, found as `data.find` says, and raise FileNotFoundError without."""
 
 
-def build(name: str) -> Problem:
-    """Returns a problem of `TARGETS`.
-
-    Raises:
-      ValueError: there is none of this name.
-      FileNotFoundError: its data are nowhere.
-    """
+def check(name: str) -> None:
+    """Raises ValueError unless there is a target of this name."""
     if name not in TARGETS:
         raise ValueError(f"there is no target {name!r}: choose from {', '.join(TARGETS)}.")
-    return TARGETS[name]()

@@ -4,7 +4,7 @@ WIP
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,29 +13,37 @@ import pandas as pd
 from jax.tree_util import Partial
 
 import vi_jax as vi
-from experiments import cli, posterior_methods, progress
+from experiments import cli, posterior_methods, posterior_targets, progress
 from experiments.posterior_methods import ALONE, FAMILIES, OBJECTIVES, Fitted
 from experiments.posterior_panels import figure
 from experiments.posterior_reference import nuts
 from experiments.posterior_rows import BLANK, Evidence, evidence_of, judged, of_chains, timed
-from experiments.posterior_targets import TARGETS, Problem, Reference, build
+from experiments.posterior_targets import TARGETS, Problem, Reference
 from vi_jax.posterior.gaussian import begin
 from vi_jax.training import Gaussian
 
 Row = dict[str, Any]
 
 
+EVERYWHERE = ("mean-field/reverse-kl", "full-rank/reverse-kl", "full-rank/laplace", "full-rank/pathfinder")
+THOROUGHLY = (
+    *(f"{guide}/reverse-kl" for guide in FAMILIES if f"{guide}/reverse-kl" not in EVERYWHERE),
+    *(f"full-rank/{objective}" for objective in OBJECTIVES if objective != "reverse-kl"),
+    "full-rank/batch-and-match",
+    "mean-field/deterministic",
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings.
+    """Settings. A method is GUIDE/OBJECTIVE, of `posterior_methods.FAMILIES` and `OBJECTIVES` or one of `ALONE`.
 
     Attributes:
       seed: of everything random.
       targets: names of `posterior_targets.TARGETS`; one whose data are nowhere gets a row that says so.
-      guides: names of `posterior_methods.FAMILIES`, each fitted to the reverse KL.
-      crossed: the guides that meet every one of `objectives` too.
-      objectives: names of `posterior_methods.OBJECTIVES`.
-      alone: names of `posterior_methods.ALONE`, which need neither.
+      methods: on every target, beside the default call.
+      thorough_methods: on the targets of `thorough_targets` alone.
+      thorough_targets: names of targets that are among `targets`.
       num_draws: S of every diagnosis.
       max_rates: the most rates of a fit, each half of the last.
       num_nuts_steps: of each of four chains, once to adapt and once to keep.
@@ -43,20 +51,18 @@ class Config:
 
     seed: int = 0
     targets: tuple[str, ...] = tuple(TARGETS)
-    guides: tuple[str, ...] = tuple(FAMILIES)
-    crossed: tuple[str, ...] = ("full-rank",)
-    objectives: tuple[str, ...] = tuple(OBJECTIVES)
-    alone: tuple[str, ...] = tuple(ALONE)
+    methods: tuple[str, ...] = EVERYWHERE
+    thorough_methods: tuple[str, ...] = THOROUGHLY
+    thorough_targets: tuple[str, ...] = ("linear-regression", "mixture", "eight-schools-noncentred", "german-credit")
     num_draws: int = 10_000
     max_rates: int = 5
     num_nuts_steps: int = 2000
 
 
 QUICK = Config(
-    targets=("linear-regression", "funnel", "eight-schools-noncentred"),
-    guides=("mean-field",),
-    objectives=("reverse-kl",),
-    alone=("pathfinder",),
+    targets=("eight-schools-noncentred",),
+    methods=("mean-field/reverse-kl", "full-rank/pathfinder"),
+    thorough_targets=(),
     max_rates=3,
     num_nuts_steps=500,
 )
@@ -64,6 +70,7 @@ QUICK = Config(
 
 def run(config: Config, track: progress.Track) -> Iterator[list[Row]]:
     """Yields row by row, of each target: the chains where they are the reference, the default call, every method."""
+    check(config)
     blocks = in_target_order(config, track)
     while True:
         # Inside, so that the caller's precision is as it was whenever rows are handed over.
@@ -74,20 +81,29 @@ def run(config: Config, track: progress.Track) -> Iterator[list[Row]]:
         yield [BLANK | row for row in block]
 
 
+def check(config: Config) -> None:
+    """Raises ValueError for a name that there is not, before anything is computed."""
+    for name in config.targets:
+        posterior_targets.check(name)
+    for method in config.methods + config.thorough_methods:
+        posterior_methods.check(method)
+
+
 def in_target_order(config: Config, track: progress.Track) -> Iterator[list[Row]]:
     """Yields the rows of one target after the other, each with keys of its own whatever else is run."""
     for name in track(config.targets, "targets"):
         try:
-            problem = build(name)
+            problem = TARGETS[name]()
         except FileNotFoundError:
             yield [{"target": name, "note": "its data are not here: docs/data.md says where they are sought"}]
             continue
         key = jax.random.fold_in(jax.random.key(config.seed), list(TARGETS).index(name))
-        for rows in on_target(key, problem, config):
+        methods = config.methods + (config.thorough_methods if name in config.thorough_targets else ())
+        for rows in on_target(key, problem, methods, config):
             yield [{"target": name, "dim": problem.target.dim} | row for row in rows]
 
 
-def on_target(key: jax.Array, problem: Problem, config: Config) -> Iterator[list[Row]]:
+def on_target(key: jax.Array, problem: Problem, methods: Sequence[str], config: Config) -> Iterator[list[Row]]:
     """Yields the rows of one target."""
     begin_key, nuts_key, default_key, key = jax.random.split(key, 4)
     target = problem.target
@@ -105,8 +121,10 @@ def on_target(key: jax.Array, problem: Problem, config: Config) -> Iterator[list
     evidence = evidence_of(problem, found.diagnosis)
     yield [default_row(problem, reference, found, evidence) | clock.columns()]
     start = start_of(begin_key, target)
-    for number, method in enumerate(methods(config)):
-        yield [one_method(jax.random.fold_in(key, number), problem, reference, evidence, start, *method, config)]
+    for number, method in enumerate(methods):
+        names = dict(zip(("guide", "objective"), method.split("/"), strict=True))
+        row = one_method(jax.random.fold_in(key, number), problem, reference, evidence, start, **names, config=config)
+        yield [names | row]
 
 
 def start_of(key: jax.Array, target: vi.models.Target) -> Gaussian:
@@ -119,30 +137,22 @@ def for_diagnosis(reference: Reference) -> Any:
     return (reference.mean, reference.sd) if reference.draws is None else reference.draws
 
 
-def methods(config: Config) -> list[tuple[str, str]]:
-    """Returns the pairs (guide, objective), each once; the guide of a method that needs none is its result's family."""
-    fitted = [(guide, "reverse-kl") for guide in config.guides]
-    crossed = [(guide, objective) for guide in config.crossed for objective in config.objectives]
-    alone = [(ALONE[name][0], name) for name in config.alone]
-    return list(dict.fromkeys(fitted + crossed + alone))
-
-
 def one_method(
     key: jax.Array,
     problem: Problem,
     reference: Reference,
     evidence: Evidence,
     start: Gaussian,
-    family: str,
+    *,
+    guide: str,
     objective: str,
     config: Config,
 ) -> Row:
     """Returns the row of one method; one that the library refuses, for what its numbers have become, says why."""
     fit_key, diagnosis_key = jax.random.split(key)
-    names = {"guide": family, "objective": objective}
     try:
         with timed() as clock:
-            fitted = jax.block_until_ready(fit(fit_key, problem.target, start, family, objective, config))
+            fitted = jax.block_until_ready(fit(fit_key, problem.target, start, guide, objective, config))
         diagnosis = vi.diagnose(
             diagnosis_key,
             problem.target,
@@ -152,22 +162,20 @@ def one_method(
             reference=for_diagnosis(reference),
         )
     except ValueError as error:
-        return names | {"level": vi.posterior.verdict.UNTRUSTED, "note": f"refused: {error}"}
-    return names | judged(problem, reference, diagnosis, evidence, family, fitted) | clock.columns()
+        return {"level": vi.posterior.verdict.UNTRUSTED, "note": f"refused: {error}"}
+    return judged(problem, reference, diagnosis, evidence, guide, fitted) | clock.columns()
 
 
 def fit(
-    key: jax.Array, target: vi.models.Target, start: Gaussian, family: str, objective: str, config: Config
+    key: jax.Array, target: vi.models.Target, start: Gaussian, guide: str, objective: str, config: Config
 ) -> Fitted:
     """Runs one method by its names."""
     if objective in ALONE:
         return ALONE[objective][1](key, target, start)
-    return posterior_methods.climb(key, target, start, family, objective, max_stages=config.max_rates)
+    return posterior_methods.climb(key, target, start, guide, objective, max_stages=config.max_rates)
 
 
-def default_row(
-    problem: Problem, reference: Reference, found: vi.posterior.Approximation, evidence: Evidence
-) -> Row:
+def default_row(problem: Problem, reference: Reference, found: vi.posterior.Approximation, evidence: Evidence) -> Row:
     """Returns the row of `approximate`, which chose its guide itself."""
     chosen = min(found.attempts, key=lambda attempt: attempt.pareto_k)
     steps = sum(stage.num_steps for attempt in found.attempts for stage in attempt.fit.stages)
@@ -180,7 +188,23 @@ def default_row(
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the default call and the Gaussians of each target, with what decides."""
-    return rows[["target", "guide", "objective", "elbo", "gap", "pareto_k", "mean_error", "sd_ratio", "corrected_mean_error", "corrected_sd_ratio", "level", "seconds", "compile_seconds"]]
+    return rows[
+        [
+            "target",
+            "guide",
+            "objective",
+            "elbo",
+            "gap",
+            "pareto_k",
+            "mean_error",
+            "sd_ratio",
+            "corrected_mean_error",
+            "corrected_sd_ratio",
+            "level",
+            "seconds",
+            "compile_seconds",
+        ]
+    ]
 
 
 if __name__ == "__main__":
