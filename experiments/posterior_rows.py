@@ -96,11 +96,16 @@ class Evidence(NamedTuple):
     source: str
 
 
+def known(problem: Problem) -> Evidence:
+    """Returns log Z of a problem where it is known, else NaN."""
+    return Evidence(np.nan, "") if problem.log_z is None else Evidence(problem.log_z, "known")
+
+
 def evidence_of(problem: Problem, diagnosis: vi.posterior.Diagnosis) -> Evidence:
     """Returns log Z if it is known; else what the weights of the default call say of it, by its name."""
     found = diagnosis.evidence
     if problem.log_z is not None:
-        return Evidence(problem.log_z, "known")
+        return known(problem)
     if found.reliable:
         return Evidence(float(found.log_evidence.value), "importance sampling, default call")
     return Evidence(float(found.iwae.value), "IWAE of the default call, a lower bound")

@@ -41,7 +41,7 @@ class Problem(NamedTuple):
       reference: None where it is left to NUTS.
       log_z: log evidence in nats where it is known, else None.
       optima: the largest ELBO that a family of guides can have, by its name, where that is known.
-      sampled: what NUTS draws from: the same posterior in other coordinates where its own are bad for it.
+      sampled: what NUTS draws from, the same posterior in other coordinates, where its own are bad for it; else None.
     """
 
     target: vi.models.Target
@@ -123,7 +123,7 @@ def eight_schools(parametrization: str, optima: Mapping[str, float]) -> Problem:
         reference = _of_posteriordb(vi.data.posteriordb(f"eight_schools-{names[parametrization]}").reference)
     except FileNotFoundError:
         reference = None
-    sampled = make["noncentred"](data)
+    sampled = None if parametrization == "noncentred" else make["noncentred"](data)
     return Problem(make[parametrization](data), reference, -31.31134735, optima, sampled)
 
 

@@ -13,19 +13,22 @@ import pandas as pd
 from jax.tree_util import Partial
 
 import vi_jax as vi
-from experiments import cli, posterior_methods, posterior_targets, progress
+from experiments import cli, posterior_methods, posterior_panels, posterior_targets, progress
 from experiments.posterior_methods import ALONE, FAMILIES, OBJECTIVES, Fitted
 from experiments.posterior_panels import figure
 from experiments.posterior_reference import nuts
-from experiments.posterior_rows import BLANK, Evidence, evidence_of, judged, of_chains, timed
+from experiments.posterior_rows import BLANK, Evidence, evidence_of, judged, known, of_chains, timed
 from experiments.posterior_targets import TARGETS, Problem, Reference
 from vi_jax.posterior.gaussian import begin
 from vi_jax.training import Gaussian
 
 Row = dict[str, Any]
 
+DEFAULT = "default"
+"""The method that is `vi.posterior.approximate_target`."""
 
-EVERYWHERE = ("mean-field/reverse-kl", "full-rank/reverse-kl", "full-rank/laplace", "full-rank/pathfinder")
+
+EVERYWHERE = (DEFAULT, "mean-field/reverse-kl", "full-rank/reverse-kl", "full-rank/laplace", "full-rank/pathfinder")
 THOROUGHLY = (
     *(f"{guide}/reverse-kl" for guide in FAMILIES if f"{guide}/reverse-kl" not in EVERYWHERE),
     *(f"full-rank/{objective}" for objective in OBJECTIVES if objective != "reverse-kl"),
@@ -36,12 +39,12 @@ THOROUGHLY = (
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings. A method is GUIDE/OBJECTIVE, of `posterior_methods.FAMILIES` and `OBJECTIVES` or one of `ALONE`.
+    """Settings. A method is "default" or GUIDE/OBJECTIVE, of `posterior_methods.FAMILIES` and `OBJECTIVES` or `ALONE`.
 
     Attributes:
       seed: of everything random.
       targets: names of `posterior_targets.TARGETS`; one whose data are nowhere gets a row that says so.
-      methods: on every target, beside the default call.
+      methods: on every target. The default call comes first, for its weights to give log Z where none is known.
       thorough_methods: on the targets of `thorough_targets` alone.
       thorough_targets: names of targets that are among `targets`.
       num_draws: S of every diagnosis.
@@ -61,7 +64,7 @@ class Config:
 
 QUICK = Config(
     targets=("eight-schools-noncentred",),
-    methods=("mean-field/reverse-kl", "full-rank/pathfinder"),
+    methods=(DEFAULT, "mean-field/reverse-kl", "full-rank/pathfinder"),
     thorough_targets=(),
     max_rates=3,
     num_nuts_steps=500,
@@ -86,7 +89,8 @@ def check(config: Config) -> None:
     for name in config.targets:
         posterior_targets.check(name)
     for method in config.methods + config.thorough_methods:
-        posterior_methods.check(method)
+        if method != DEFAULT:
+            posterior_methods.check(method)
 
 
 def in_target_order(config: Config, track: progress.Track) -> Iterator[list[Row]]:
@@ -105,26 +109,24 @@ def in_target_order(config: Config, track: progress.Track) -> Iterator[list[Row]
 
 def on_target(key: jax.Array, problem: Problem, methods: Sequence[str], config: Config) -> Iterator[list[Row]]:
     """Yields the rows of one target."""
-    begin_key, nuts_key, default_key, key = jax.random.split(key, 4)
-    target = problem.target
-    reference = problem.reference
+    begin_key, nuts_key, method_key = jax.random.split(key, 3)
+    start, evidence, reference = start_of(begin_key, problem.target), known(problem), problem.reference
     if reference is None:
-        sampled = problem.sampled or target
+        sampled = problem.sampled or problem.target
         with timed() as clock:
-            chains = nuts(nuts_key, sampled, start_of(begin_key, sampled), num_steps=config.num_nuts_steps)
+            nearby = start if sampled is problem.target else start_of(begin_key, sampled)
+            chains = nuts(nuts_key, sampled, nearby, num_steps=config.num_nuts_steps)
         reference = chains.reference
         yield [of_chains(chains) | clock.columns()]
-    with timed() as clock:
-        found = vi.posterior.approximate_target(
-            default_key, target, num_draws=config.num_draws, reference=for_diagnosis(reference)
-        )
-    evidence = evidence_of(problem, found.diagnosis)
-    yield [default_row(problem, reference, found, evidence) | clock.columns()]
-    start = start_of(begin_key, target)
     for number, method in enumerate(methods):
-        names = dict(zip(("guide", "objective"), method.split("/"), strict=True))
-        row = one_method(jax.random.fold_in(key, number), problem, reference, evidence, start, **names, config=config)
-        yield [names | row]
+        key = jax.random.fold_in(method_key, number)
+        if method == DEFAULT:
+            row, evidence = default_call(key, problem, reference, config)
+        else:
+            guide, objective = method.split("/")
+            row = one_method(key, problem, reference, evidence, start, guide, objective, config)
+            row = {"guide": guide, "objective": objective} | row
+        yield [row]
 
 
 def start_of(key: jax.Array, target: vi.models.Target) -> Gaussian:
@@ -143,7 +145,6 @@ def one_method(
     reference: Reference,
     evidence: Evidence,
     start: Gaussian,
-    *,
     guide: str,
     objective: str,
     config: Config,
@@ -175,36 +176,46 @@ def fit(
     return posterior_methods.climb(key, target, start, guide, objective, max_stages=config.max_rates)
 
 
-def default_row(problem: Problem, reference: Reference, found: vi.posterior.Approximation, evidence: Evidence) -> Row:
-    """Returns the row of `approximate`, which chose its guide itself."""
+def default_call(key: jax.Array, problem: Problem, reference: Reference, config: Config) -> tuple[Row, Evidence]:
+    """Returns the row of `approximate`, which chooses its guide itself, and log Z as far as it is known after it."""
+    with timed() as clock:
+        found = vi.posterior.approximate_target(
+            key, problem.target, num_draws=config.num_draws, reference=for_diagnosis(reference)
+        )
+    evidence = evidence_of(problem, found.diagnosis)
     chosen = min(found.attempts, key=lambda attempt: attempt.pareto_k)
     steps = sum(stage.num_steps for attempt in found.attempts for stage in attempt.fit.stages)
     tried = ", ".join(f"{attempt.name} k̂ {attempt.pareto_k:.2f}" for attempt in found.attempts)
     fitted = Fitted(found.guide, found.params, steps * posterior_methods.NUM_DRAWS, f"tried {tried}")
-    family = chosen.name.replace("_", "-")
-    judgement = judged(problem, reference, found.diagnosis, evidence, family, fitted)
-    return {"guide": family, "objective": "default"} | judgement
+    guide = chosen.name.replace("_", "-")
+    row = judged(problem, reference, found.diagnosis, evidence, guide, fitted)
+    return {"guide": guide, "objective": DEFAULT} | row | clock.columns(), evidence
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the default call and the Gaussians of each target, with what decides."""
-    return rows[
-        [
-            "target",
-            "guide",
-            "objective",
-            "elbo",
-            "gap",
-            "pareto_k",
-            "mean_error",
-            "sd_ratio",
-            "corrected_mean_error",
-            "corrected_sd_ratio",
-            "level",
-            "seconds",
-            "compile_seconds",
-        ]
-    ]
+    """Returns the default call and the two Gaussians of each target, in few columns; `mean*`, `sd*` are corrected."""
+    shown = posterior_panels.named(rows)
+    shown = shown[shown["method"].isin((DEFAULT, "mean-field/reverse-kl", "full-rank/reverse-kl"))]
+    words = {
+        "": "–",
+        "trusted": "yes",
+        "trusted after importance correction": "corrected",
+        "not to be trusted": "no",
+    }
+    return pd.DataFrame(
+        {
+            "target": shown["target"],
+            "method": shown["method"].where(shown["method"] != DEFAULT, DEFAULT + ": " + shown["guide"]),
+            **{name: shown[name] for name in ("elbo", "elbo_low", "elbo_high", "gap")},
+            "k̂": shown["pareto_k"],
+            "mean": shown["mean_error"],
+            "sd": shown["sd_ratio"],
+            "mean*": shown["corrected_mean_error"],
+            "sd*": shown["corrected_sd_ratio"],
+            "trusted": shown["level"].map(words),
+            "s": shown["seconds"],
+        }
+    )
 
 
 if __name__ == "__main__":
