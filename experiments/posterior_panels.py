@@ -8,13 +8,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from experiments import style
 from experiments.posterior_targets import TARGETS
 
 WIDTH = 10.0
-# Inches for each line of dots, and for titles and ticks.
-LINE_HEIGHT, MARGIN = 0.17, 0.55
+# Inches for each line of dots, for titles and ticks, and for a legend.
+LINE_HEIGHT, MARGIN, LEGEND = 0.19, 0.6, 0.4
 
 
 class Metric(NamedTuple):
@@ -26,7 +27,8 @@ class Metric(NamedTuple):
       label: below it.
       limits: of the axis; a dot beyond them is drawn at the edge.
       band: where a result is good.
-      is_log: whether the axis is logarithmic.
+      ticks: of the axis.
+      scale: "log" or "linear".
     """
 
     column: str
@@ -34,16 +36,19 @@ class Metric(NamedTuple):
     label: str
     limits: tuple[float, float]
     band: tuple[float, float]
-    is_log: bool = True
+    ticks: tuple[float, ...]
+    scale: str = "log"
 
 
+_MEAN = ("error / posterior sd", (3e-3, 20), (3e-3, 0.1), (0.01, 0.1, 1, 10))
+_SD = ("sd / posterior sd", (0.08, 5), (0.95, 1.05), (0.1, 0.25, 0.5, 1, 2, 4))
 METRICS = (
-    Metric("gap", "gap", "log Z − ELBO, nats", (1e-3, 30), (1e-3, 0.1)),
-    Metric("mean_error", "worst mean", "error / posterior sd", (3e-3, 10), (3e-3, 0.1)),
-    Metric("sd_ratio", "worst sd", "sd / posterior sd", (0.08, 4), (0.95, 1.05)),
-    Metric("corrected_mean_error", "corrected: worst mean", "error / posterior sd", (3e-3, 10), (3e-3, 0.1)),
-    Metric("corrected_sd_ratio", "corrected: worst sd", "sd / posterior sd", (0.08, 4), (0.95, 1.05)),
-    Metric("pareto_k", "k̂ of 10 000 weights", "k̂", (-0.3, 1.5), (-0.3, 0.7), is_log=False),
+    Metric("gap", "gap of the bound", "log Z − ELBO, nats", (1e-3, 30), (1e-3, 0.1), (0.01, 0.1, 1, 10)),
+    Metric("mean_error", "worst mean", *_MEAN),
+    Metric("sd_ratio", "worst sd", *_SD),
+    Metric("corrected_mean_error", "worst mean, corrected", *_MEAN),
+    Metric("corrected_sd_ratio", "worst sd, corrected", *_SD),
+    Metric("pareto_k", "tail of the weights", "k̂", (-0.3, 1.5), (-0.3, 0.7), (0, 0.7, 1.4), "linear"),
 )
 
 FIRST = ("default", "full-rank/reverse-kl", "mean-field/reverse-kl", "full-rank/laplace", "full-rank/pathfinder")
@@ -52,7 +57,7 @@ FIRST = ("default", "full-rank/reverse-kl", "mean-field/reverse-kl", "full-rank/
 
 def figure(rows: pd.DataFrame) -> Figure:
     """Draws the targets with the methods they share, and below every method with the targets that have most of them."""
-    rows = named(rows.dropna(subset=["pareto_k"]))
+    rows = named(rows.dropna(subset=["elbo"]))
     shared = [name for name in FIRST if name in set(rows["method"])]
     above = rows[rows["method"].isin(shared)]
     targets = [name for name in TARGETS if name in set(above["target"])]
@@ -61,14 +66,12 @@ def figure(rows: pd.DataFrame) -> Figure:
     below = rows[rows["target"].isin(thorough)]
     methods = list(dict.fromkeys([*shared, *below["method"]]))
     heights = [MARGIN + LINE_HEIGHT * len(names) for names in (targets, methods)]
-    drawn = Figure(figsize=(WIDTH, sum(heights) + 0.9), layout="constrained")
-    parts = drawn.subfigures(2, 1, height_ratios=[height + 0.3 for height in heights])
-    for part, here, line, series, lines, looks in (
-        (parts[0], above, "target", "method", targets, style.cycle(shared)),
-        (parts[1], below, "method", "target", methods, style.cycle(thorough)),
-    ):
-        panels(part.subplots(1, len(METRICS), sharey=True), here, line, series, lines, looks)
-        legend(part, looks)
+    drawn = Figure(figsize=(WIDTH, sum(heights) + 2 * LEGEND), layout="constrained")
+    axes = drawn.subplots(2, len(METRICS), sharey="row", squeeze=False, height_ratios=heights)
+    panels(axes[0], above, "target", "method", targets, style.cycle(shared))
+    panels(axes[1], below, "method", "target", methods, style.cycle(thorough))
+    legend(drawn, "upper", style.cycle(shared))
+    legend(drawn, "lower", style.cycle(thorough))
     return drawn
 
 
@@ -88,10 +91,10 @@ def panels(
             shift = 0.64 * ((number + 0.5) / len(looks) - 0.5)
             dots(axis, here, metric, np.array([lines.index(value) for value in here[line]]) + shift, look)
         axis.axvspan(*metric.band, color=style.GREY, alpha=0.13, linewidth=0)
-        if metric.is_log:
-            style.log_x_axis(axis)
-        axis.set(xlim=metric.limits, xlabel=metric.label, ylim=(len(lines) - 0.5, -0.5))
+        axis.set(xscale=metric.scale, xlim=metric.limits, xlabel=metric.label, ylim=(len(lines) - 0.5, -0.5))
         axis.set_title(metric.title)
+        axis.set_xticks(metric.ticks, [f"{tick:g}" for tick in metric.ticks])
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.set_yticks(np.arange(len(lines)), lines)
         axis.grid(visible=False, axis="y")
         axis.hlines(np.arange(len(lines) - 1) + 0.5, *metric.limits, color="#E5E5E5", linewidth=0.4)
@@ -110,13 +113,12 @@ def dots(axis: Axes, rows: pd.DataFrame, metric: Metric, heights: np.ndarray, lo
             color=look["color"],
             markerfacecolor=face,
             markeredgewidth=0.8,
-            clip_on=False,
             zorder=3,
         )
 
 
-def legend(part: Any, looks: Mapping[str, Any]) -> None:
-    """Puts the series under their panels, and what hollow and grey mean."""
+def legend(drawn: Figure, side: str, looks: Mapping[str, Any]) -> None:
+    """Puts the series above or below their panels, and what hollow and grey mean."""
 
     def mark(color: str, marker: str, face: str) -> Line2D:
         return Line2D([], [], linestyle="", color=color, marker=marker, markerfacecolor=face, markeredgewidth=0.8)
@@ -124,4 +126,4 @@ def legend(part: Any, looks: Mapping[str, Any]) -> None:
     handles = {name: mark(look["color"], look["marker"], look["color"]) for name, look in looks.items()}
     handles["hollow: verdict “not to be trusted”"] = mark(style.GREY, "o", "white")
     handles["grey: good"] = mark("#E8E8E8", "s", "#E8E8E8")
-    part.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    drawn.legend(handles.values(), handles.keys(), loc=f"outside {side} center", ncols=len(handles))
