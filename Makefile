@@ -65,7 +65,7 @@ run: venv ## train on the digits, sweep the number of samples K, print the table
 	@$(RUN) -m experiments.sample_sweep $(ARGS)
 
 test: venv ## run the tests
-	@$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
+	@$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: venv ## lint, formatting, types
 	@$(RUN) -m ruff check .

@@ -47,7 +47,8 @@ class Guide(NamedTuple):
       distribution: `(phi, x) -> distrax distribution` over z, of batch shape (). Its `.sample(seed=key)` is called with
         one key per draw and its `.log_prob(z)` scores the draw.
       reparameterized: whether `.sample` carries the whole pathwise derivative ∂_φ z. False for discrete guides, and
-        for mixtures, whose sampler drops the derivative of the mixture weights without a word.
+        for mixtures whose sampler picks a component, which drops the derivative of the weights without a word
+        (`guides.gaussian_mixture` keeps it).
       support: every value of z along a leading axis, for a guide over finitely many.
       from_noise: `(phi, x, noise) -> z`, one draw as a function of its noise, where that is known; the library's own
         take standard normal noise `[D]`.

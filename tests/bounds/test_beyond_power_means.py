@@ -128,7 +128,8 @@ def test_estimators_agree_on_shared_draws(name):
     for rule, gradient in gradients.items():
         difference = gradient - gradients["pathwise"]
         np.testing.assert_allclose(difference[:, 0], 0, atol=1e-9)
-        assert z_scores(difference).max() < 4.5, rule
+        # What is left of θ is rounding, of which a z-score says nothing.
+        assert z_scores(difference[:, 1:]).max() < 4.5, rule
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "miwae"])

@@ -214,7 +214,7 @@ def test_data_of_any_dtype_give_the_same_distribution(name, dtype):
         (lambda: guides.flow(1), ValueError, "latent_dim must be at least 2 .* got 1: take gaussian_encoder"),
         (lambda: guides.flow_encoder(4, 2, coupling_hidden=()), ValueError, "coupling_hidden must .*got ()"),
         (lambda: guides.flow(2, num_layers=0), ValueError, "num_layers must be .*got 0"),
-        (lambda: guides.spline_flow(2, num_bins=501), ValueError, "num_bins must be at most 500, got 501"),
+        (lambda: guides.spline_flow(2, num_bins=0), ValueError, "num_bins must be .*got 0"),
         (lambda: guides.spline_flow(2, bound=-1.0), ValueError, "bound must be positive .* got -1.0"),
         (lambda: guides.low_rank(3, 0), ValueError, "rank must be .*got 0"),
         (lambda: guides.low_rank(3, 1, initial_scale=-1.0), ValueError, "initial_scale must be positive .* got -1.0"),

@@ -63,3 +63,17 @@ def test_weights_of_several_posteriors_or_one_reference_draw_are_refused():
         evidence_sandwich(jnp.zeros((5, 2)))
     with pytest.raises(ValueError, match="R ≥ 2"):
         evidence_sandwich(jnp.zeros(4096), reference_log_w=jnp.zeros(1))
+
+
+def test_the_interval_of_weights_without_a_variance_is_wider_and_holds_the_truth_more_often():
+    """Weights of a Pareto law of index .65, whose mean is 1/(1 − .65); 60 batches of 10,000."""
+    index, truth = 0.65, -math.log(1 - 0.65)
+    batches = -index * jnp.log(jax.random.uniform(jax.random.key(3), (60, 10_000), minval=1e-7))
+    found = [evidence_sandwich(log_w) for log_w in batches]
+    found = [each for each in found if each.reliable]
+    distance = np.array([abs(float(each.log_evidence.value) - truth) for each in found])
+    plain = np.mean(distance < [1.96 * float(each.log_evidence.standard_error) for each in found])
+    widened = np.mean([float(each.interval[0]) < truth < float(each.interval[1]) for each in found])
+    assert len(found) > 30
+    assert plain < 0.8
+    assert widened > 0.8

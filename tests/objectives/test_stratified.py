@@ -61,9 +61,10 @@ def test_both_modes_of_two_that_stand_apart_are_found():
     objective = objectives.stratified(TWO_MODES.model, guide, num_samples=4)
     optimizer = optax.adam(optax.cosine_decay_schedule(0.05, 800))
     params = vi.Params((), guide.init(KEY))
-    state, _ = vi.fit(KEY, objective, optimizer, params, NO_DATA, num_steps=800)
-    log_w = np.asarray(vi.log_weights(KEY, TWO_MODES.model, guide, state.params, NO_DATA, num_samples=10_000))
-    assert abs(log_w.mean()) + 4 * log_w.std() / 100 < 0.01
+    state, history = vi.fit(KEY, objective, optimizer, params, NO_DATA, num_steps=800)
+    elbo = np.asarray(history.value[-200:])
+    assert history.value[0] < -0.2
+    assert abs(elbo.mean()) + 4 * elbo.std() / 200**0.5 < 0.01
     np.testing.assert_allclose(jax.nn.softmax(state.params.phi.logits), 0.5, atol=0.01)
 
 
@@ -71,10 +72,12 @@ def test_a_zero_density_is_minus_infinity_and_moves_nothing():
     guide = guides.gaussian_mixture(1, 2)
     nowhere = MODEL._replace(log_joint=lambda theta, x, z: jnp.where(x[0] > 0, log_joint(theta, x, z), -jnp.inf))
     objective, params = objectives.stratified(nowhere, guide, num_samples=2), vi.Params(jnp.zeros(()), guide.init(KEY))
-    values, gradient = objective(KEY, params, jnp.array([[1.0], [-1.0]]))
-    _, alone = objective(KEY, params, jnp.array([[1.0]]))
+    (values, gradient), (_, other) = (objective(KEY, params, jnp.array([[1.0], [edge]])) for edge in (-1.0, -2.0))
+    assert np.isfinite(values[0])
     assert values[1] == -jnp.inf
-    jax.tree.map(lambda both, one: np.testing.assert_allclose(both, one / 2, rtol=1e-12), gradient, alone)
+    for here, there in zip(jax.tree.leaves(gradient), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(here, there)
+        assert np.all(np.isfinite(here) & (here != 0))
 
 
 def test_what_is_no_mixture_is_refused():

@@ -62,11 +62,19 @@ def test_each_test_rejects_what_is_uniform_as_often_as_it_says():
     for p_value in (found.symmetry_p_value, found.uniformity_p_value):
         for level in (0.01, 0.05, 0.3):
             assert abs(np.mean(p_value < level) - level) < 4 * np.sqrt(level * (1 - level) / 4000) + 0.1 * level
-    # What the two-sample law would say of the same statistic.
-    two_sample = [stats.ks_2samp(column, 1 - column, method="asymp").pvalue for column in p.T[:1000]]
-    assert np.mean(np.array(two_sample) < 0.05) > 0.08
+    # The same statistic as the two samples', whose law takes them for independent.
+    two_samples = [stats.ks_2samp(column, 1 - column, method="asymp") for column in p.T[:1000]]
+    assert np.mean(np.array([two.pvalue for two in two_samples]) < 0.05) > 0.08
+    at_random = [_beyond(np.sqrt(300) * two.statistic) for two in two_samples[:20]]
+    np.testing.assert_allclose(found.symmetry_p_value[:20], at_random, atol=1e-3)
     expected = [stats.kstest(column, "uniform").pvalue for column in p.T[:20]]
     np.testing.assert_allclose(found.uniformity_p_value[:20], expected, atol=0.01)
+
+
+def _beyond(t):
+    """P(sup |W| > t), by reflection."""
+    k = np.arange(-20, 21)
+    return 1 - np.sum((-1.0) ** k * (stats.norm.cdf((2 * k + 1) * t) - stats.norm.cdf((2 * k - 1) * t)))
 
 
 def test_a_fit_that_gives_no_number_is_not_calibrated():

@@ -91,6 +91,17 @@ def test_a_step_is_found_with_its_height_and_one_that_no_draw_crosses_is_not():
     assert shape.steps(log_joint, found) == []
 
 
+def test_a_bent_valley_is_no_step():
+    """Its gradients are of hundreds of nats, so that rounding decides which half of a segment is looked at."""
+    _, log_joint, found = drawn(lambda p: -((14 * p["sigma"] - 0.1 * (144 * p["mu"] ** 2 - 100)) ** 2) / 2)
+    assert shape.steps(log_joint, found) == []
+
+
+def test_a_steep_slope_is_no_step():
+    _, log_joint, found = drawn(lambda p: 1e4 * normal(p))
+    assert shape.steps(log_joint, found) == []
+
+
 @pytest.mark.parametrize(
     ("log_density", "text"),
     [

@@ -17,8 +17,6 @@ from vi_jax.types import PyTree
 
 # A layer stretches by e^{±2} at most, so that nothing overflows in a stack; log_scale outside has no such limit.
 _MAX_LOG_SCALE = 2.0
-# More bins than this would leave a bin less than twice its least size.
-_MAX_BINS = 500
 
 
 class Couplings(NamedTuple):
@@ -55,8 +53,6 @@ def spline(num_bins: int, bound: float) -> Transform:
     A spline alone maps ±bound to itself: it can bend what stays inside, and shift nothing beyond.
     """
     num_bins = checks.check_positive_int("num_bins", num_bins)
-    if num_bins > _MAX_BINS:
-        raise ValueError(f"num_bins must be at most {_MAX_BINS}, got {num_bins}: 8 is usual.")
     bound, outer = check_positive("bound", bound), affine()
 
     def bijector(raw: jax.Array) -> distrax.Bijector:

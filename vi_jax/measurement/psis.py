@@ -2,6 +2,8 @@
 
 Over a threshold u the weights are taken to be u + GPD(k, σ), whose survival function is (1 + k y/σ)^{−1/k}: moments of
 order 1/k and above are infinite. With m of the K weights above u, m = ⌈min(K/5, 3 √K)⌉.
+
+As in ArviZ 0.x. ArviZ 1.x rounds m down, and counts weights that tie with u among those above it.
 """
 
 import math

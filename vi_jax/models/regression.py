@@ -11,6 +11,7 @@ from typing import NamedTuple
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_solve
 from jax.scipy.stats import norm
 from jax.typing import DTypeLike
@@ -30,8 +31,8 @@ class Regression(NamedTuple):
       targets: y, `[N]`, or a scalar.
     """
 
-    features: jax.Array
-    targets: jax.Array
+    features: jax.Array | np.ndarray
+    targets: jax.Array | np.ndarray
 
 
 class RegressionVariances(NamedTuple):
@@ -152,7 +153,7 @@ def _isotropic(dim: int, scale: jax.Array) -> distrax.MultivariateNormalDiag:
 def _predict(row: Regression, w: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
     """Returns x_nᵀ w and y_n of one row."""
     features, target = _check(row, (), dim, w.dtype)
-    return features @ check_shape("z", w, (dim,)), target
+    return jnp.dot(features, check_shape("z", w, (dim,))), jnp.asarray(target)
 
 
 def _check(x: Regression, batch: tuple[int, ...], dim: int, dtype: DTypeLike) -> Regression:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from vi_jax import checks
 from vi_jax.models.global_latent import global_latent
@@ -90,7 +91,8 @@ def unconstrained_with_data(
     Args:
       log_prior: `parameters -> scalar` nats.
       log_likelihood: `(datum, parameters) -> scalar` nats, of ONE of the N data.
-      data: a pytree whose leaves all have the N data as leading axis.
+      data: a pytree whose leaves all have the N data as leading axis: jax arrays stay on their device, NumPy's are
+        copied there at every call, in the precision of the moment.
       like: as of `unconstrained`.
       supports: as of `unconstrained`.
 
@@ -114,7 +116,7 @@ def unconstrained_with_data(
         return log_likelihood(datum, space.forward(z)[0])
 
     model = global_latent(_no_theta, log_prior_of, log_likelihood_of, num_data=size)
-    return _target(model, jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], data), space)
+    return _target(model, jax.tree.map(_batch_of_one, data), space)
 
 
 def log_density(target: Target) -> Callable[[jax.Array], jax.Array]:
@@ -217,6 +219,11 @@ def _no_theta(key: jax.Array) -> tuple[()]:
 
 def _target(model: Model, x: PyTree, space: _Space) -> Target:
     return Target(model, x, space.dim, lambda z: space.forward(z)[0], space.inverse, space.names, space.start)
+
+
+def _batch_of_one(leaf: ArrayLike) -> ArrayLike:
+    """Leaves NumPy's arrays as they came: their float64 is then read in the precision of whoever uses it."""
+    return leaf[None] if isinstance(leaf, jax.Array) else np.asarray(leaf)[None]
 
 
 def _label(path: tuple[Any, ...]) -> str:

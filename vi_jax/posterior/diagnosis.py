@@ -11,6 +11,7 @@ from vi_jax.measurement.reference_errors import ReferenceErrors, reference_error
 from vi_jax.measurement.sandwich import EvidenceSandwich, evidence_sandwich
 from vi_jax.models.unconstrained import Target
 from vi_jax.posterior import evaluate, findings, shape
+from vi_jax.posterior.modes import Places, missed
 from vi_jax.posterior.parameters import ReferencePosterior, flatten, reference_posterior
 from vi_jax.posterior.summary import summary
 from vi_jax.posterior.verdict import Verdict, verdict
@@ -68,6 +69,7 @@ def diagnose(
     *,
     num_draws: int = 4000,
     reference: Any = None,
+    places: Places | None = None,
     record: jax.Array | None = None,
     exact_upper: float | None = None,
 ) -> Diagnosis:
@@ -77,8 +79,8 @@ def diagnose(
 
     k̂ of the weights judges the guide (`measurement.pareto_k`); the density itself is examined for NaN, infinities,
     gradients that are not finite, steps, tails that do not fall and rounding. Neither sees a mode that no draw has met:
-    weights of draws say nothing of it. Price: S values and gradients of the density, and about as many again to examine
-    it, S D for the draws.
+    weights of draws say nothing of it, and `places` does. Price: S values and gradients of the density, and about as
+    many again to examine it, S D for the draws.
 
     Yao, Vehtari, Simpson and Gelman (arXiv:1802.02538); Vehtari et al. (arXiv:1507.02646).
 
@@ -89,7 +91,9 @@ def diagnose(
       params: `Params((), phi)`.
       num_draws: S ≥ 100.
       reference: what is known of the posterior: its draws, as a tree like the parameters with leading axis R or as
-        `[R, P]`, or the pair (mean, sd), `[P]` each. Draws give the upper bound of the evidence, too.
+        `[R, P]`, or the pair (mean, sd), `[P]` each, or both, as `data.posteriordb(name).reference`. Draws give the
+        upper bound of the evidence, too.
+      places: where ascents have been, and what mass they found there: those that the guide misses are reported.
       record: `[T]` nats, the ELBO of the fit by step, which is asked whether it had settled.
       exact_upper: an upper bound of the evidence in closed form, nats.
 
@@ -109,7 +113,7 @@ def diagnose(
     evidence = evidence_sandwich(log_w, reference_log_w=reference_log_w, exact_upper=exact_upper)
     moments = posterior_moments(flatten(draws), log_w)
     errors = None if known is None else reference_errors(moments, known.mean, known.sd)
-    wrong = _examine(target, params, found, record)
+    wrong = (*_examine(target, params, found, record), *_missed(target, guide, params, places, evidence))
     threshold = psis.pareto_k_threshold(number)
     return Diagnosis(
         names=target.names,
@@ -137,6 +141,15 @@ def _reference_log_weights(
     z = known.unconstrained
     log_q = evaluate.log_q_of(guide, params, target.x, z)
     return evaluate.values(evaluate.density(target, params), z) - log_q
+
+
+def _missed(
+    target: Target, guide: Guide, params: Params, places: Places | None, evidence: EvidenceSandwich
+) -> list[findings.Finding]:
+    if places is None:
+        return []
+    log_evidence = float(evidence.log_evidence.value)
+    return missed(target, guide, params, places, log_evidence)
 
 
 def _examine(

@@ -88,7 +88,8 @@ def rounding(log_joint: Density, found: Evaluations, *, largest: float = 0.05) -
         f(z + 2δ) − 2 f(z + δ) + f(z) ≈ δᵀ H δ + √6 · noise,   δ = 32 eps |z|
 
     The step is too short for curvature to show, so that the root mean square over 64 draws is that of the rounding, of
-    z and of all sums. Where f is too large to change over so short a step, its own last digit counts: eps |f|/√12. Moré and Wild, "Estimating Computational Noise" (2011), do the same with higher differences.
+    z and of all sums. Where f is too large to change over so short a step, its own last digit counts: eps |f|/√12.
+    Moré and Wild, "Estimating Computational Noise" (2011), do the same with higher differences.
     """
     finite = np.flatnonzero(np.isfinite(found.log_joint))[:64]
     if not finite.size:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
 
 from vi_jax import checks
 from vi_jax.models.unconstrained import Target
@@ -53,22 +54,26 @@ def coordinate_names(target: Target, z: jax.Array) -> tuple[str, ...]:
 
 
 def reference_posterior(target: Target, reference: Any) -> ReferencePosterior:
-    """Reads a reference: draws, as a pytree or as `[R, P]`, or the pair of arrays (mean, sd), each `[P]`.
+    """Reads a reference: draws, as a pytree or as `[R, P]`; or moments, (mean, sd), each `[P]`.
+
+    Or what has both, as `data.posteriordb(name).reference`: `mean`, `sd` and, unless None, `draws` `[R, P]`.
 
     The standard deviation of draws has the divisor R − 1.
 
     Raises:
-      ValueError: it is none of the three, has fewer than 2 draws, or NaN.
+      ValueError: it is none of these, has fewer than 2 draws, or NaN.
     """
+    size = len(target.names)
+    if not _is_draws(target, reference) and hasattr(reference, "mean") and hasattr(reference, "sd"):
+        moments = reference_posterior(target, (np.asarray(reference.mean), np.asarray(reference.sd)))
+        draws = getattr(reference, "draws", None)
+        return moments if draws is None else moments._replace(unconstrained=_from_rows(target, draws).unconstrained)
     checks.check_no_nan("reference", reference)
     if _is_draws(target, reference):
         return _from_draws(target, jax.tree.map(jnp.asarray, reference))
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(reference)]
-    size = len(target.names)
     if len(shapes) == 1 and len(shapes[0]) == 2 and shapes[0][1] == size:
-        _, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), example(target)))
-        rows = jnp.asarray(jax.tree.leaves(reference)[0], float)
-        return _from_draws(target, jax.vmap(unravel)(rows))
+        return _from_rows(target, jax.tree.leaves(reference)[0])
     if shapes == [(size,), (size,)]:
         mean, sd = (jnp.asarray(leaf) for leaf in jax.tree.leaves(reference))
         return ReferencePosterior(mean, sd, None)
@@ -76,6 +81,11 @@ def reference_posterior(target: Target, reference: Any) -> ReferencePosterior:
         f"reference must be draws, a tree like the parameters with a leading axis or an array [R, {size}], or the pair "
         f"(mean, sd) of arrays [{size}] in the order of target.names; got arrays of shapes {shapes}."
     )
+
+
+def _from_rows(target: Target, rows: ArrayLike) -> ReferencePosterior:
+    _, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), example(target)))
+    return _from_draws(target, jax.vmap(unravel)(jnp.asarray(rows, float)))
 
 
 def _is_draws(target: Target, reference: PyTree) -> bool:

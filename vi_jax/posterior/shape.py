@@ -42,21 +42,23 @@ def steps(log_joint: Density, found: Evaluations, *, least: float = 0.05) -> lis
 @jax.jit
 def _bisect(log_joint: Density, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`[n, D]`, `[n, D]` -> the difference that is left `[n]`, and how much of it may be rounding."""
+    evaluate = jax.value_and_grad(log_joint)
 
     def missed(a: jax.Array, b: jax.Array, at_a, at_b) -> jax.Array:
         return at_b[0] - at_a[0] - jnp.dot(at_a[1] + at_b[1], b - a) / 2
 
-    def halve(_, state):
-        a, b, at_a, at_b = state
+    def halve(_, ends):
+        # The points alone are carried: XLA may compute the choice anew, and rounded otherwise, in each place where it
+        # is used, and a tie would leave a point with the values of another.
+        a, b = ends
         middle = (a + b) / 2
-        at_middle = jax.value_and_grad(log_joint)(middle)
-        left, right = (a, middle, at_a, at_middle), (middle, b, at_middle, at_b)
-        is_left = jnp.abs(missed(*left)) > jnp.abs(missed(*right))
-        return jax.tree.map(lambda one, other: jnp.where(is_left, one, other), left, right)
+        at_a, at_middle, at_b = evaluate(a), evaluate(middle), evaluate(b)
+        is_left = jnp.abs(missed(a, middle, at_a, at_middle)) > jnp.abs(missed(middle, b, at_middle, at_b))
+        return jnp.where(is_left, a, middle), jnp.where(is_left, middle, b)
 
     def one(ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        start = (*ends, *map(jax.value_and_grad(log_joint), ends))
-        a, b, at_a, at_b = jax.lax.fori_loop(0, _HALVINGS, halve, start)
+        a, b = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
+        at_a, at_b = evaluate(a), evaluate(b)
         scale = jnp.abs(at_a[0]) + jnp.dot(jnp.abs(a), jnp.abs(at_a[1]))
         return missed(a, b, at_a, at_b), 64 * jnp.finfo(a.dtype).eps * scale
 

@@ -1,7 +1,7 @@
 """What can be known of a log-density before anything is fitted: is it a number, and where its support ends.
 
-A guide over `[D]` puts mass everywhere. Where log p is −∞ or NaN inside the declared supports, the ELBO is −∞ or NaN, and
-no optimizer repairs it: such a density is refused, by the name of the parameter.
+A guide over `[D]` puts mass everywhere. Where log p is −∞ or NaN inside the declared supports, the ELBO is −∞ or NaN,
+and no optimizer repairs it: such a density is refused, by the name of the parameter.
 """
 
 from collections.abc import Callable
@@ -48,19 +48,19 @@ def check_start(target: Target, start: jax.Array) -> None:
     value, gradient = jax.jit(jax.value_and_grad(density))(start)
     if not np.isfinite(value):
         raise ValueError(
-            f"log_density is {float(value)} at the start, {_describe(target, start)}: start where it is finite (`like`)."
+            f"log_density is {float(value)} at the start, {_describe(target, start)}: start where it is finite"
+            " (`like`)."
         )
     for name in _names_of(target, start, ~np.isfinite(np.asarray(gradient))):
         raise ValueError(
-            f"the gradient of log_density with respect to {name} is not finite at the start, {_describe(target, start)}:"
-            " look for a square root, a norm or a power at zero, or a jnp.where with NaN in the branch not taken."
+            f"the gradient of log_density with respect to {name} is not finite at the start,"
+            f" {_describe(target, start)}: look for a square root, a norm or a power at zero, or a jnp.where with NaN"
+            " in the branch not taken."
         )
     _check_probes(target, jax.jit(jax.vmap(density)), start, float(value))
 
 
-def _check_probes(
-    target: Target, densities: Callable[[jax.Array], jax.Array], start: jax.Array, value: float
-) -> None:
+def _check_probes(target: Target, densities: Callable[[jax.Array], jax.Array], start: jax.Array, value: float) -> None:
     probes, owners = _probes(target, start)
     found = np.asarray(densities(probes))
     for probe, owner, at_probe in zip(probes, owners, found, strict=True):

@@ -92,11 +92,11 @@ def _about_k(threshold: float, evidence: EvidenceSandwich) -> str:
         said = "all weights are all but equal: the guide is the posterior, to these draws" if evidence.reliable else ""
         return f"There is no k̂: {said or 'the weights have no tail to which a law could be fitted'}."
     if evidence.reliable:
-        return f"k̂ = {k:.2f} is below {threshold:.2f}: importance weights mend what the guide misses."
+        return f"k̂ = {k:.3f} is below {threshold:.3f}: importance weights mend what the guide misses."
     if bool(k < threshold):
-        return f"k̂ = {k:.2f} is below {threshold:.2f}, but is itself uncertain with so few effective draws."
+        return f"k̂ = {k:.3f} is below {threshold:.3f}, but is itself uncertain with so few effective draws."
     return (
-        f"k̂ = {k:.2f} is not below {threshold:.2f}: the guide misses mass of the posterior that no number of its "
+        f"k̂ = {k:.3f} is not below {threshold:.3f}: the guide misses mass of the posterior that no number of its "
         "draws will weigh correctly, and no standard error here is to be believed."
     )
 
@@ -129,7 +129,7 @@ def _advice_corrected(names, means, sds, moments: PosteriorMoments, threshold: f
     bad = [name for name, k in zip(names, largest, strict=True) if k >= threshold]
     if bad:
         more = f" and {len(bad) - 6} more" if len(bad) > 6 else ""
-        said.append(f"Except mean or sd of {', '.join(bad[:6])}{more}, whose own k̂ is not below {threshold:.2f}.")
+        said.append(f"Except mean or sd of {', '.join(bad[:6])}{more}, whose own k̂ is not below {threshold:.3f}.")
     return said
 
 

@@ -115,7 +115,7 @@ def diamonds(data: Mapping[str, Any]) -> Target:
         return norm.logpdf(row.targets, parameters.Intercept + row.features @ parameters.b, parameters.sigma)
 
     like, supports = Centred(weights[1:], weights[0], sigma), Centred(real, real, positive)
-    rows = Regression(jnp.asarray(features), jnp.asarray(price))
+    rows = Regression(features, price)
     return reported(unconstrained_with_data(log_prior, log_likelihood, rows, like, supports))
 
 
@@ -124,5 +124,5 @@ def _regression(features: np.ndarray, targets: np.ndarray, log_prior: Any) -> Ta
         return norm.logpdf(row.targets, row.features @ parameters.beta, parameters.sigma)
 
     like, supports = Weights(*least_squares(features, targets)), Weights(real, positive)
-    rows = Regression(jnp.asarray(features), jnp.asarray(targets))
+    rows = Regression(features, targets)
     return reported(unconstrained_with_data(log_prior, log_likelihood, rows, like, supports))

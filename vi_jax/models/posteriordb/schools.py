@@ -61,4 +61,4 @@ def _schools(parametrization: Parametrization, data: Mapping[str, Any]) -> Targe
 
     model = eight_schools(parametrization, errors=errors)
     dim = len(effects) + 2
-    return reported(Target(model, jnp.asarray(effects)[None], dim, constrain, unconstrain, (), np.zeros(dim)))
+    return reported(Target(model, np.asarray(effects)[None], dim, constrain, unconstrain, (), np.zeros(dim)))

@@ -70,7 +70,7 @@ def autoregression(data: Mapping[str, Any]) -> Target:
         return norm.logpdf(row.targets, parameters.alpha + row.features @ parameters.beta, parameters.sigma)
 
     like, supports = Autoregression(weights[0], weights[1:], sigma), Autoregression(real, real, positive)
-    rows = Regression(jnp.asarray(past), jnp.asarray(y[order:]))
+    rows = Regression(past, y[order:])
     return reported(unconstrained_with_data(log_prior, log_likelihood, rows, like, supports))
 
 
