@@ -59,19 +59,19 @@ def figure(rows: pd.DataFrame) -> Figure:
     """Draws the targets with the methods they share, and below every method with the targets that have most of them."""
     rows = named(rows.dropna(subset=["elbo"]))
     shared = [name for name in FIRST if name in set(rows["method"])]
-    above = rows[rows["method"].isin(shared)]
+    above = rows.query("method in @shared")
     targets = [name for name in TARGETS if name in set(above["target"])]
     counts = rows.groupby("target")["method"].nunique()
     thorough = [name for name in TARGETS if counts.get(name, 0) == counts.max()][: len(style.PALETTE)]
-    below = rows[rows["target"].isin(thorough)]
+    below = rows.query("target in @thorough")
     methods = list(dict.fromkeys([*shared, *below["method"]]))
     heights = [MARGIN + LINE_HEIGHT * len(names) for names in (targets, methods)]
     drawn = Figure(figsize=(WIDTH, sum(heights) + 2 * LEGEND), layout="constrained")
     axes = drawn.subplots(2, len(METRICS), sharey="row", squeeze=False, height_ratios=heights)
     panels(axes[0], above, "target", "method", targets, style.cycle(shared))
     panels(axes[1], below, "method", "target", methods, style.cycle(thorough))
-    legend(drawn, "upper", style.cycle(shared))
-    legend(drawn, "lower", style.cycle(thorough))
+    legend(drawn, "outside upper center", style.cycle(shared))
+    legend(drawn, "outside lower center", style.cycle(thorough))
     return drawn
 
 
@@ -87,7 +87,7 @@ def panels(
     """Draws a panel for each metric: a line of dots for each of `lines`, a dot for each of `looks`."""
     for axis, metric in zip(axes, METRICS, strict=True):
         for number, (name, look) in enumerate(looks.items()):
-            here = rows[rows[series] == name]
+            here = rows.query(f"{series} == @name")
             shift = 0.64 * ((number + 0.5) / len(looks) - 0.5)
             dots(axis, here, metric, np.array([lines.index(value) for value in here[line]]) + shift, look)
         axis.axvspan(*metric.band, color=style.GREY, alpha=0.13, linewidth=0)
@@ -117,7 +117,7 @@ def dots(axis: Axes, rows: pd.DataFrame, metric: Metric, heights: np.ndarray, lo
         )
 
 
-def legend(drawn: Figure, side: str, looks: Mapping[str, Any]) -> None:
+def legend(drawn: Figure, side: Any, looks: Mapping[str, Any]) -> None:
     """Puts the series above or below their panels, and what hollow and grey mean."""
 
     def mark(color: str, marker: str, face: str) -> Line2D:
@@ -126,4 +126,4 @@ def legend(drawn: Figure, side: str, looks: Mapping[str, Any]) -> None:
     handles = {name: mark(look["color"], look["marker"], look["color"]) for name, look in looks.items()}
     handles["hollow: verdict “not to be trusted”"] = mark(style.GREY, "o", "white")
     handles["grey: good"] = mark("#E8E8E8", "s", "#E8E8E8")
-    drawn.legend(handles.values(), handles.keys(), loc=f"outside {side} center", ncols=len(handles))
+    drawn.legend(handles.values(), handles.keys(), loc=side, ncols=len(handles))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import vi_jax as vi
@@ -76,9 +77,9 @@ def timed() -> Iterator[Clock]:
     """Times a block. Programs that were compiled earlier, or kept on disk, are not compiled again."""
     clock = Clock([], [])
 
-    def listen(event: str, seconds: float, **details: Any) -> None:
+    def listen(event: str, duration_secs: float, **kwargs: Any) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
-            clock.compiling.append(seconds)
+            clock.compiling.append(duration_secs)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     begin = time.perf_counter()
@@ -146,7 +147,7 @@ def judged(
 
 def errors(diagnosis: vi.posterior.Diagnosis, reference: Reference) -> dict[str, Any]:
     """Returns the errors of means and sds, of the guide itself and after importance correction."""
-    both = vi.measurement.reference_errors(diagnosis.moments, reference.mean, reference.sd)
+    both = vi.measurement.reference_errors(diagnosis.moments, *map(jnp.asarray, (reference.mean, reference.sd)))
     columns: dict[str, Any] = {"reference": reference.source}
     columns["reference_mcse"] = float(np.max(reference.mcse / reference.sd))
     for prefix, error in (("", both.raw), ("corrected_", both.corrected)):

@@ -76,8 +76,9 @@ def banana() -> Problem:
 
 def mixture() -> Problem:
     """.4 N((−3, 0), I) + .6 N((3, 0), Σ), correlation .8: two modes six standard deviations apart."""
-    means, covariances = [[-3.0, 0], [3.0, 0]], [[[1.0, 0], [0, 1]], [[1.0, 0.8], [0.8, 1]]]
-    return _exact(models.gaussian_mixture([0.4, 0.6], means, covariances), np.zeros((1, 1)), 2)
+    means = np.array([[-3.0, 0], [3.0, 0]])
+    covariances = np.array([np.eye(2), [[1.0, 0.8], [0.8, 1]]])
+    return _exact(models.gaussian_mixture(np.array([0.4, 0.6]), means, covariances), np.zeros((1, 1)), 2)
 
 
 def _design(num_data: int, dim: int) -> tuple[np.ndarray, np.random.RandomState]:
@@ -89,9 +90,9 @@ def _design(num_data: int, dim: int) -> tuple[np.ndarray, np.random.RandomState]
 def linear_regression() -> Problem:
     """Linear regression with known noise, N = 40 and D = 5: a Gaussian posterior, which full rank meets exactly."""
     features, random = _design(40, 5)
-    data = models.Regression(features, features @ np.array([1.0, -1, 0.5, 0, 2]) + random.randn(40))
+    targets = features @ np.array([1.0, -1, 0.5, 0, 2]) + random.randn(40)
     exact = models.linear_regression(40, 5)
-    x = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], data)
+    x = models.Regression(jnp.asarray(features)[None], jnp.asarray(targets)[None])
     problem = _exact(exact, x, 5, exact.model.init(jax.random.key(0)))
     return problem._replace(optima={"full-rank": problem.log_z})
 

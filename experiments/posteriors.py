@@ -20,6 +20,7 @@ from experiments.posterior_reference import nuts
 from experiments.posterior_rows import BLANK, Evidence, evidence_of, judged, known, of_chains, timed
 from experiments.posterior_targets import TARGETS, Problem, Reference
 from vi_jax.posterior.gaussian import begin
+from vi_jax.posterior.verdict import UNTRUSTED
 from vi_jax.training import Gaussian
 
 Row = dict[str, Any]
@@ -163,7 +164,7 @@ def one_method(
             reference=for_diagnosis(reference),
         )
     except ValueError as error:
-        return {"level": vi.posterior.verdict.UNTRUSTED, "note": f"refused: {error}"}
+        return {"level": UNTRUSTED, "note": f"refused: {error}"}
     return judged(problem, reference, diagnosis, evidence, guide, fitted) | clock.columns()
 
 
@@ -183,7 +184,7 @@ def default_call(key: jax.Array, problem: Problem, reference: Reference, config:
             key, problem.target, num_draws=config.num_draws, reference=for_diagnosis(reference)
         )
     evidence = evidence_of(problem, found.diagnosis)
-    chosen = min(found.attempts, key=lambda attempt: attempt.pareto_k)
+    chosen = next(attempt for attempt in found.attempts if attempt.guide is found.guide)
     steps = sum(stage.num_steps for attempt in found.attempts for stage in attempt.fit.stages)
     tried = ", ".join(f"{attempt.name} k̂ {attempt.pareto_k:.2f}" for attempt in found.attempts)
     fitted = Fitted(found.guide, found.params, steps * posterior_methods.NUM_DRAWS, f"tried {tried}")
@@ -192,30 +193,24 @@ def default_call(key: jax.Array, problem: Problem, reference: Reference, config:
     return {"guide": guide, "objective": DEFAULT} | row | clock.columns(), evidence
 
 
+SHOWN = (DEFAULT, "mean-field/reverse-kl", "full-rank/reverse-kl")
+"""The methods of the table."""
+WORDS = {"trusted": "yes", "trusted after importance correction": "corrected", "not to be trusted": "no"}
+
+
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the default call and the two Gaussians of each target, in few columns; `mean*`, `sd*` are corrected."""
-    shown = posterior_panels.named(rows)
-    shown = shown[shown["method"].isin((DEFAULT, "mean-field/reverse-kl", "full-rank/reverse-kl"))]
-    words = {
-        "": "–",
-        "trusted": "yes",
-        "trusted after importance correction": "corrected",
-        "not to be trusted": "no",
+    shown = posterior_panels.named(rows).query("method in @SHOWN")
+    renamed = {
+        "pareto_k": "k̂",
+        "mean_error": "mean",
+        "sd_ratio": "sd",
+        "corrected_mean_error": "mean*",
+        "corrected_sd_ratio": "sd*",
+        "seconds": "s",
     }
-    return pd.DataFrame(
-        {
-            "target": shown["target"],
-            "method": shown["method"].where(shown["method"] != DEFAULT, DEFAULT + ": " + shown["guide"]),
-            **{name: shown[name] for name in ("elbo", "elbo_low", "elbo_high", "gap")},
-            "k̂": shown["pareto_k"],
-            "mean": shown["mean_error"],
-            "sd": shown["sd_ratio"],
-            "mean*": shown["corrected_mean_error"],
-            "sd*": shown["corrected_sd_ratio"],
-            "trusted": shown["level"].map(words),
-            "s": shown["seconds"],
-        }
-    )
+    columns = ["target", "method", "guide", "elbo", "elbo_low", "elbo_high", "gap", *renamed, "level"]
+    return shown.filter(columns).rename(columns=renamed).replace({"level": WORDS}).reset_index(drop=True)
 
 
 if __name__ == "__main__":
