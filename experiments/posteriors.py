@@ -65,7 +65,7 @@ class Config:
 
 QUICK = Config(
     targets=("eight-schools-noncentred",),
-    methods=(DEFAULT, "mean-field/reverse-kl", "full-rank/pathfinder"),
+    methods=("mean-field/reverse-kl", "full-rank/pathfinder"),
     thorough_targets=(),
     max_rates=3,
     num_nuts_steps=500,
