@@ -9,6 +9,7 @@ from jax.tree_util import Partial
 
 import vi_jax as vi
 from vi_jax import bounds, estimators, guides, objectives, training
+from vi_jax.posterior.ladder import moments, parameters
 from vi_jax.training import Gaussian
 from vi_jax.types import PyTree
 
@@ -40,12 +41,15 @@ class Family(NamedTuple):
       rate: the first rate of its fit.
       coordinates: the known Gaussian -> that whose coordinates u are.
       elbo: `(model, guide) -> objective` of the reverse KL.
+      watch: `guide over u -> Watch`: what has to come to rest. Numbers that can change without the law, as factors that
+        rotate and weights of a network, never do.
     """
 
     guide: Callable[[int], vi.Guide]
     rate: float
     coordinates: Callable[[Gaussian], Gaussian]
     elbo: Callable[[vi.Model, vi.Guide], vi.Objective]
+    watch: Callable[[vi.Guide], Callable[[vi.Params], jax.Array]] = parameters
 
 
 class Aim(NamedTuple):
@@ -86,16 +90,26 @@ def _mixture(dim: int) -> vi.Guide:
     return guides.gaussian_mixture(dim, _NUM_COMPONENTS)
 
 
+def _closed(guide: vi.Guide) -> Callable[[vi.Params], jax.Array]:
+    """Means and log standard deviations, of a guide that has them in closed form."""
+
+    def watch(params: vi.Params) -> jax.Array:
+        q = guide.distribution(params.phi, jnp.zeros(1))
+        return jnp.concatenate([q.mean(), jnp.log(q.stddev())])
+
+    return watch
+
+
 _STL = _by(bounds.elbo, estimators.sticking_the_landing)
 
 FAMILIES: Mapping[str, Family] = {
     "mean-field": Family(guides.mean_field, 0.1, _own, _STL),
     "mean-field-whitened": Family(guides.mean_field, 0.1, _whitened, _STL),
-    "low-rank": Family(_low_rank, 0.1, _own, _STL),
+    "low-rank": Family(_low_rank, 0.1, _own, _STL, _closed),
     "full-rank": Family(guides.full_rank, 0.1, _whitened, _STL),
-    "mixture": Family(_mixture, 0.1, _whitened, _stratified),
-    "flow": Family(lambda dim: guides.flow(dim, num_layers=6), 0.01, _whitened, _STL),
-    "spline-flow": Family(guides.spline_flow, 0.01, _whitened, _STL),
+    "mixture": Family(_mixture, 0.1, _whitened, _stratified, _closed),
+    "flow": Family(lambda dim: guides.flow(dim, num_layers=6), 0.01, _whitened, _STL, moments),
+    "spline-flow": Family(guides.spline_flow, 0.01, _whitened, _STL, moments),
 }
 """By name. "mean-field" and "low-rank" are those of the model's own coordinates; the others of whitened ones."""
 
@@ -130,7 +144,8 @@ def climb(
     """
     chosen, aim = FAMILIES[family], OBJECTIVES[objective]
     init_key, state_key, fit_key = jax.random.split(key, 3)
-    guide = guides.preconditioned(chosen.guide(target.dim), *chosen.coordinates(start))
+    inner = chosen.guide(target.dim)
+    guide = guides.preconditioned(inner, *chosen.coordinates(start))
     params = vi.Params((), guide.init(init_key))
     fit = training.fit_until_settled(
         fit_key,
@@ -140,6 +155,7 @@ def climb(
         score=training.log_weight_score(target.model, guide),
         first_rate=chosen.rate,
         max_stages=max_stages,
+        watch=chosen.watch(inner),
         extra=aim.state(state_key, guide, params, target.x),
     )
     num_steps = sum(stage.num_steps for stage in fit.stages)
