@@ -87,7 +87,7 @@ def panels(
     """Draws a panel for each metric: a line of dots for each of `lines`, a dot for each of `looks`."""
     for axis, metric in zip(axes, METRICS, strict=True):
         for number, (name, look) in enumerate(looks.items()):
-            here = rows.groupby(series).get_group(name)
+            here = pd.DataFrame(rows.groupby(series).get_group(name))
             shift = 0.64 * ((number + 0.5) / len(looks) - 0.5)
             dots(axis, here, metric, np.array([lines.index(value) for value in here[line]]) + shift, look)
         axis.axvspan(*metric.band, color=style.GREY, alpha=0.13, linewidth=0)

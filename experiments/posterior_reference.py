@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +20,7 @@ class Chains(NamedTuple):
 
     Attributes:
       reference: moments, their Monte Carlo standard errors, and all draws.
-      r_hat: the largest split-free R̂.
+      r_hat: the largest R̂ of a number.
       effective_sample_size: the smallest.
       num_divergent: transitions that diverged, of all.
     """
@@ -37,8 +38,6 @@ def nuts(key: jax.Array, target: vi.models.Target, start: Gaussian, *, num_steps
 
     Hoffman and Gelman, "The No-U-Turn Sampler" (arXiv:1111.4246).
     """
-    import blackjax
-
     density = vi.models.log_density(target)
     library: Any = blackjax
 

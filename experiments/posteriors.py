@@ -201,7 +201,10 @@ WORDS = {"trusted": "yes", "trusted after importance correction": "corrected", "
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the default call and the two Gaussians of each target, in few columns; `mean*`, `sd*` are corrected."""
     shown = posterior_panels.named(rows).query("method in @SHOWN")
+    chosen = shown["guide"] + " (default)"
     renamed = {
+        "level": "trusted",
+        "gap": "gap",
         "pareto_k": "k̂",
         "mean_error": "mean",
         "sd_ratio": "sd",
@@ -209,8 +212,9 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
         "corrected_sd_ratio": "sd*",
         "seconds": "s",
     }
-    columns = ["target", "method", "guide", "elbo", "elbo_low", "elbo_high", "gap", *renamed, "level"]
-    return shown.filter(columns).rename(columns=renamed).replace({"level": WORDS}).reset_index(drop=True)
+    columns = ["target", "guide", *renamed, "elbo", "elbo_low", "elbo_high"]
+    shown = shown.assign(guide=shown["guide"].where(shown["objective"] != DEFAULT, chosen))
+    return shown.filter(columns).rename(columns=renamed).replace({"trusted": WORDS}).reset_index(drop=True)
 
 
 if __name__ == "__main__":
