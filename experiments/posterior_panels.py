@@ -1,4 +1,4 @@
-"""The figure of `posteriors`: dots by target and by method, filled where the library's own verdict trusts them."""
+"""The figure of `posteriors`, dots by target and by method, filled where the library's own verdict trusts them; its table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -127,3 +127,27 @@ def legend(drawn: Figure, side: Any, looks: Mapping[str, Any]) -> None:
     handles["hollow: verdict “not to be trusted”"] = mark(style.GREY, "o", "white")
     handles["grey: good"] = mark("#E8E8E8", "s", "#E8E8E8")
     drawn.legend(handles.values(), handles.keys(), loc=side, ncols=len(handles))
+
+
+SHOWN = ("default", "mean-field/reverse-kl", "full-rank/reverse-kl")
+"""The methods of the table."""
+WORDS = {"trusted": "yes", "trusted after importance correction": "corrected", "not to be trusted": "no"}
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the default call and the two Gaussians of each target, in few columns; `mean*`, `sd*` are corrected."""
+    shown = named(rows).query("method in @SHOWN")
+    chosen = shown["guide"] + " (default)"
+    renamed = {
+        "level": "trusted",
+        "gap": "gap",
+        "pareto_k": "k̂",
+        "mean_error": "mean",
+        "sd_ratio": "sd",
+        "corrected_mean_error": "mean*",
+        "corrected_sd_ratio": "sd*",
+        "seconds": "s",
+    }
+    columns = ["target", "guide", *renamed, "elbo", "elbo_low", "elbo_high"]
+    shown = shown.assign(guide=shown["guide"].where(shown["objective"] != "default", chosen))
+    return shown.filter(columns).rename(columns=renamed).replace({"trusted": WORDS}).reset_index(drop=True)

@@ -20,7 +20,7 @@ Everything is in float64: gp_pois_regr needs it, and a gap of 0.001 beside an EL
 costs up to three times as much.
 
 Seed 0, two shared CPU cores: half an hour for all sixteen, 17 minutes of CPU time with some programs compiled before,
-two thirds of it compilation all the same. Each target has keys of its own: some of them alone give the same rows. Found:
+two thirds of it compilation all the same. Each target has keys of its own: some alone give the same rows. Found:
 
     known optima   Exact ones in brackets. Mean field: non-centred schools −31.603 (−31.597), centred −33.392 (−33.403),
                    funnel −1.866 (−1.862847), German credit −531.733 (−531.708), with prior N(0, 10²) −587.642
@@ -36,7 +36,7 @@ two thirds of it compilation all the same. Each target has keys of its own: some
     guides         On seven of the nine with real data mean field in the model's own coordinates is 2 to 22 nats below
                    log Z, and not trusted; full rank is within 0.2 of eight, and 1.4 below that of the Gaussian process.
                    On the non-centred schools flow and spline flow leave 0.02 and 0.03 of full rank's 0.22 nats
-    objectives     A Gaussian posterior is met by all. On the schools full rank is too narrow by the reverse KL (worst sd
+    objectives     A Gaussian posterior is met by all. On the schools full rank is too narrow by the reverse KL (an sd of
                    0.73), too wide by Rényi's bound (1.4), score climbing (1.9) and IWAE of 16 draws (3.7), which wants
                    a proposal and no approximation: its k̂ is the best, 0.39. χ and wake-φ diverge, and are not trusted
     false trust    Of two modes six sds apart nine methods found one, and are trusted with means off by 0.77 sd: no draw
@@ -56,13 +56,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import pandas as pd
 from jax.tree_util import Partial
 
 import vi_jax as vi
-from experiments import cli, posterior_methods, posterior_panels, posterior_targets, progress
+from experiments import cli, posterior_methods, posterior_targets, progress
 from experiments.posterior_methods import ALONE, FAMILIES, OBJECTIVES, Fitted
-from experiments.posterior_panels import figure
+from experiments.posterior_panels import figure, table
 from experiments.posterior_reference import nuts
 from experiments.posterior_rows import BLANK, Evidence, evidence_of, judged, known, of_chains, timed
 from experiments.posterior_targets import TARGETS, Problem, Reference
@@ -241,30 +240,6 @@ def default_call(key: jax.Array, problem: Problem, reference: Reference, config:
     guide = chosen.name.replace("_", "-")
     row = judged(problem, reference, found.diagnosis, evidence, guide, fitted)
     return {"guide": guide, "objective": DEFAULT} | row | clock.columns(), evidence
-
-
-SHOWN = (DEFAULT, "mean-field/reverse-kl", "full-rank/reverse-kl")
-"""The methods of the table."""
-WORDS = {"trusted": "yes", "trusted after importance correction": "corrected", "not to be trusted": "no"}
-
-
-def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the default call and the two Gaussians of each target, in few columns; `mean*`, `sd*` are corrected."""
-    shown = posterior_panels.named(rows).query("method in @SHOWN")
-    chosen = shown["guide"] + " (default)"
-    renamed = {
-        "level": "trusted",
-        "gap": "gap",
-        "pareto_k": "k̂",
-        "mean_error": "mean",
-        "sd_ratio": "sd",
-        "corrected_mean_error": "mean*",
-        "corrected_sd_ratio": "sd*",
-        "seconds": "s",
-    }
-    columns = ["target", "guide", *renamed, "elbo", "elbo_low", "elbo_high"]
-    shown = shown.assign(guide=shown["guide"].where(shown["objective"] != DEFAULT, chosen))
-    return shown.filter(columns).rename(columns=renamed).replace({"trusted": WORDS}).reset_index(drop=True)
 
 
 if __name__ == "__main__":

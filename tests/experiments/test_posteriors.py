@@ -61,7 +61,7 @@ def test_figure_and_table_read_the_rows(rows):
     drawn = rows.reset_index()
     with style.context():
         assert len(posteriors.figure(drawn).axes) == 2 * len(posterior_panels.METRICS)
-    assert posteriors.table(drawn)["trusted"].tolist() == ["corrected"]
+    assert posterior_panels.table(drawn)["trusted"].tolist() == ["corrected"]
 
 
 @pytest.mark.parametrize("method", ["laplace", "batch-and-match"])
