@@ -36,9 +36,9 @@ two thirds of it compilation all the same. Each target has keys of its own: some
     guides         On seven of the nine with real data mean field in the model's own coordinates is 2 to 22 nats below
                    log Z, and not trusted; full rank is within 0.2 of eight, and 1.4 below that of the Gaussian process.
                    On the non-centred schools flow and spline flow leave 0.02 and 0.03 of full rank's 0.22 nats
-    objectives     A Gaussian posterior is met by all. On the schools full rank is too narrow by the reverse KL (an sd of
-                   0.73), too wide by Rényi's bound (1.4), score climbing (1.9) and IWAE of 16 draws (3.7), which wants
-                   a proposal and no approximation: its k̂ is the best, 0.39. χ and wake-φ diverge, and are not trusted
+    objectives     A Gaussian posterior is met by all. On the schools full rank is too narrow by the reverse KL (an sd
+                   of 0.73), too wide by Rényi's bound (1.4), score climbing (1.9) and IWAE of 16 draws (3.7), which
+                   wants a proposal and no approximation: its k̂ is the best, 0.39. χ and wake-φ diverge, untrusted
     false trust    Of two modes six sds apart nine methods found one, and are trusted with means off by 0.77 sd: no draw
                    has met the other. EUBO, 20 nats where log Z is 0, says so; the default call met both on its way up
                    and fits them. Laplace on funnel and banana is trusted at a point without mass (k̂ 0.61 and 0.68)

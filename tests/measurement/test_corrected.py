@@ -66,6 +66,19 @@ def test_a_shift_alone_has_light_tails():
     assert np.max(found.sd_pareto_k) < 0.65
 
 
+def test_a_constant_is_known_exactly_and_needs_no_draws():
+    z = jax.random.normal(jax.random.key(3), (4000,))
+    found = posterior_moments(jnp.stack([jnp.full(4000, 0.7), 1e4 + 0.5 * z], axis=1), 0.1 * z)
+    for moments in (found.raw, found.corrected):
+        np.testing.assert_array_equal(moments.mean[0], np.float32(0.7))
+        np.testing.assert_array_equal([moments.sd[0], moments.mean_error[0], moments.sd_error[0]], 0)
+        assert moments.effective_sample_size[0] == np.inf
+    # Numbers near 10⁴ are 0.001 apart in float32.
+    mean, sd = found.raw.mean[1], found.raw.sd[1]
+    exact = np.asarray(1e4 + 0.5 * z, np.float64)
+    np.testing.assert_allclose([mean - 1e4, sd], [exact.mean() - 1e4, exact.std(ddof=1)], atol=6e-4)
+
+
 def test_what_is_no_number_flows_and_what_does_not_fit_is_refused():
     draws = jnp.zeros((30, 1)).at[0].set(1.0)
     found = posterior_moments(draws, jnp.zeros(30).at[3].set(jnp.nan))

@@ -20,6 +20,13 @@ def test_errors_are_in_units_of_the_reference():
     np.testing.assert_allclose([found.largest_sd, found.rms_sd], [0.5, 0.5])
 
 
+def test_a_constant_is_right_or_wrong():
+    found = moment_errors(moments([1.0, 5.0], [0.0, 2.0]), jnp.array([1.0, 5.0]), jnp.array([0.0, 2.0]))
+    np.testing.assert_array_equal([*found.mean, *found.sd_ratio], [0, 0, 1, 1])
+    found = moment_errors(moments([2.0, 5.0], [0.0, 2.0]), jnp.array([1.0, 5.0]), jnp.array([0.0, 2.0]))
+    assert found.largest_mean == np.inf
+
+
 @pytest.mark.parametrize(
     ("mean", "sd", "message"),
     [

@@ -58,6 +58,16 @@ def test_equal_weights_need_no_tail_and_weights_without_a_number_are_not_reliabl
     assert np.isnan(found.elbo.value)
 
 
+def test_a_heavy_tail_of_nearly_equal_weights_is_not_reliable():
+    """p = ½ N(0, I) + ½ N(0, 0.1² I) in ten dimensions, q its spike: w = ½ + O(10⁻⁴) in all draws."""
+    z = 0.1 * jax.random.normal(jax.random.key(4), (4096, 10))
+    slab = -jnp.sum(z**2, axis=1) / 2 * (1 - 100) + 10 * math.log(0.1)
+    found = evidence_sandwich(jnp.logaddexp(slab, 0) - math.log(2))
+    assert found.effective_sample_size > 0.99 * 4096
+    assert found.pareto_k > 0.7
+    assert not found.reliable
+
+
 def test_weights_of_several_posteriors_or_one_reference_draw_are_refused():
     with pytest.raises(ValueError, match=r"one posterior, got shape \(5, 2\)"):
         evidence_sandwich(jnp.zeros((5, 2)))

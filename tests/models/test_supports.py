@@ -33,6 +33,12 @@ def test_a_bijection_has_its_determinant_and_its_inverse(name):
         assert bool(support.contains(value))
 
 
+def test_a_uniform_correlation_has_light_tails():
+    """r = tanh u: log (1 − r²) = −2 u + log 4 far out."""
+    log_p = [float(supports.correlation_cholesky.log_det(jnp.full(1, u))) for u in (8.0, 10.0)]
+    np.testing.assert_allclose(log_p, [-16 + np.log(4), -20 + np.log(4)], atol=1e-4)
+
+
 @pytest.mark.parametrize("name", SUPPORTS)
 def test_leading_axes_are_independent_copies(name):
     support, size, _ = SUPPORTS[name]

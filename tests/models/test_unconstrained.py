@@ -98,6 +98,9 @@ def test_minibatches_estimate_the_log_joint_and_nothing_else():
         (lambda p: p["s"], {"s": np.ones(2)}, None, "one floating-point number.*(2,)"),
         (lambda p: jnp.int32(1), {"s": 1.0}, None, "one floating-point number.*int32"),
         (lambda p: 0.0, {}, None, "like has no parameters"),
+        (lambda p: 0.0, {"s": 1.0, "t": {"a": 1j}}, None, "like has t.a = 1j, which is no real number"),
+        (lambda p: 0.0, {"s": "one"}, None, "like has s = 'one', which is no real number"),
+        (lambda p: 0.0, {"s": np.zeros((0, 2))}, None, r"like has s = array\(\[\].*no array of some"),
     ],
 )
 def test_a_mismatch_is_one_error_that_names_the_parameter(density, like, declared, message):

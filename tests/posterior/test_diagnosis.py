@@ -7,7 +7,9 @@ import pytest
 
 import vi_jax as vi
 from tests.posterior import known
+from vi_jax.models import supports
 from vi_jax.posterior.parameters import flatten
+from vi_jax.posterior.verdict import verdict
 
 
 def within(found, truth, error, factor=4.0):
@@ -25,6 +27,15 @@ def test_the_posterior_itself_is_trusted():
     within(d.moments.raw.mean, mean, d.moments.raw.mean_error)
     within(d.moments.raw.sd, sd, d.moments.raw.sd_error)
     np.testing.assert_array_equal(d.draws["theta"], jnp.exp(d.unconstrained[:, 1:]))
+
+
+def test_a_parameter_whose_own_tail_is_heavy_is_excepted_at_either_level():
+    for d in (known.diagnosis(), known.diagnosis(0.25, 0.9)):
+        heavy = d.moments._replace(sd_pareto_k=jnp.array([0.2, 0.9, 0.2]))
+        judged = verdict(d.names, d.threshold, d.evidence, heavy, None, ())
+        assert judged.level == d.verdict.level
+        assert "Except mean or sd of theta[0], whose own k̂" in judged.text
+        assert "Except" not in d.verdict.text
 
 
 def test_a_guide_that_is_nearly_right_is_mended_by_its_weights():
@@ -76,6 +87,20 @@ def test_a_reference_in_any_form_gives_the_same_errors_and_its_draws_an_upper_bo
     np.testing.assert_allclose(array.evidence.eubo.value, tree.evidence.eubo.value, rtol=1e-5)
     assert pair.evidence.eubo is None
     assert "Against the reference: raw means within" in tree.verdict.text
+
+
+def test_numbers_that_cannot_vary_do_not_speak_against_a_guide():
+    """L of a correlation matrix [2, 2] has one free number r: (1 + r)/2 ~ Beta(5, 5), so that r has variance 1/11."""
+    target = vi.models.unconstrained(lambda L: 4 * jnp.log1p(-(L[1, 0] ** 2)), np.eye(2), supports.correlation_cholesky)
+    guide = vi.guides.mean_field(1)
+    p = vi.Params((), guide.init(jax.random.key(0))._replace(log_scale=jnp.full(1, jnp.log(0.5))))
+    r = 2 * np.random.default_rng(0).beta(5, 5, 1000) - 1
+    rows = np.stack([np.ones(1000), np.zeros(1000), r, np.sqrt(1 - r**2)], axis=1)
+    d = vi.diagnose(jax.random.key(0), target, guide, p, num_draws=2000, reference=rows)
+    assert d.verdict.trusted, d.verdict.text
+    within(d.moments.corrected.sd[2], 11**-0.5, d.moments.corrected.sd_error[2])
+    assert d.errors.corrected.largest_mean < 0.2
+    assert "inf" in str(d)
 
 
 def test_a_support_that_is_too_wide_is_named_in_the_verdict():

@@ -97,6 +97,15 @@ def test_a_bent_valley_is_no_step():
     assert shape.steps(log_joint, found) == []
 
 
+def test_the_neck_of_a_funnel_is_no_step():
+    """Draws of N(0, e^{2 mu}) by mu of e^{−14} and more, whose peaks no segment resolves."""
+    _, log_joint, found = drawn(lambda p: -(p["mu"] ** 2) / 50 - (p["sigma"] * jnp.exp(-p["mu"])) ** 2 / 2 - p["mu"])
+    scale = jnp.linspace(-14, 0, 256)
+    z = jnp.stack([scale, jnp.exp(scale) * found.z[:, 1]], axis=1)[jax.random.permutation(jax.random.key(1), 256)]
+    value, gradient = jax.vmap(jax.value_and_grad(log_joint))(z)
+    assert shape.steps(log_joint, found._replace(z=z, log_joint=value, gradient=gradient)) == []
+
+
 def test_a_steep_slope_is_no_step():
     _, log_joint, found = drawn(lambda p: 1e4 * normal(p))
     assert shape.steps(log_joint, found) == []
@@ -127,6 +136,13 @@ def test_rounding_is_measured():
     noise = float(finding.text.partition(" by ")[2].partition(" nats")[0])
     # Numbers near 3·10⁷ are 2 apart in float32: rounding to the nearest has the error 2/√12.
     assert 0.2 < noise < 2
+
+
+def test_a_guide_narrower_than_rounding_is_found():
+    target, _, found = drawn(normal, loc=(1e6, 0.0), scale=0.001)
+    (finding,) = findings.collapsed(target, found)
+    assert "one number, 1e+06 unconstrained, for mu:" in finding.text
+    assert findings.collapsed(target, drawn(normal)[2]) == []
 
 
 def test_a_fit_that_still_rises_is_found():

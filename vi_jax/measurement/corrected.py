@@ -24,7 +24,8 @@ class WeightedMoments(NamedTuple):
       sd_error: `[P]`, its standard error, by the delta method.
       quantiles: `[number of levels, P]`.
       effective_sample_size: `[P]`, sd² / mean_error²: how many independent draws of the posterior would know the mean
-        as well.
+        as well. Infinite for a parameter that is the same number in all draws, as those above the diagonal of a
+        Cholesky factor, whose sd and errors are 0.
     """
 
     mean: jax.Array
@@ -75,14 +76,18 @@ def weighted_moments(draws: jax.Array, log_w: jax.Array, *, levels: Sequence[flo
     """
     _check(draws, log_w, levels)
     w = bounds.normalized_weights(log_w)
-    mean = jnp.sum(_terms(w, draws), axis=0)
+    # From a draw that counts: the mean of a constant is then that constant, and large numbers keep their digits.
+    origin = draws[jnp.argmax(w)]
+    mean = origin + jnp.sum(_terms(w, draws - origin), axis=0)
     offset = draws - mean
     variance = jnp.sum(_terms(w, offset**2), axis=0) / (1 - jnp.sum(w**2))
     mean_error = jnp.sqrt(jnp.sum(_terms(w, offset) ** 2, axis=0))
     sd = jnp.sqrt(variance)
     sd_error = jnp.sqrt(jnp.sum(_terms(w, offset**2 - variance) ** 2, axis=0)) / (2 * sd)
     quantiles = jax.vmap(_quantiles, in_axes=(1, None, None), out_axes=1)(draws, w, jnp.asarray(levels, draws.dtype))
-    return WeightedMoments(mean, mean_error, sd, sd_error, quantiles, variance / mean_error**2)
+    is_constant = jnp.all(draws == draws[0], axis=0) & jnp.isfinite(mean)
+    sizes = jnp.where(is_constant, jnp.inf, variance / mean_error**2)
+    return WeightedMoments(mean, mean_error, sd, jnp.where(is_constant, 0, sd_error), quantiles, sizes)
 
 
 def posterior_moments(draws: jax.Array, log_w: jax.Array, *, levels: Sequence[float] = _LEVELS) -> PosteriorMoments:
@@ -92,6 +97,9 @@ def posterior_moments(draws: jax.Array, log_w: jax.Array, *, levels: Sequence[fl
     of w and of w |h − m| have k < ½, and it may be used below `pareto_k_threshold(S)`. h is z for means and (z − m)²
     for standard deviations, m the corrected mean; the tail is that of the raw weights. Draws below and above m are two
     tails: put together, the end of the one within the other looks like a heavy tail.
+
+    Errors are too small where k̂ is large, those of sds first: for q = N(0, 0.7² I), p = N(0, I), D = 6 and S = 4000,
+    where k̂ is about .6, 95 % of the means lie within 1.96 errors of the truth and 73 % of the sds, which are 3 % low.
 
     Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed Importance Sampling" (arXiv:1507.02646), section 3.
 

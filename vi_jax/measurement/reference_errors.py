@@ -41,7 +41,8 @@ def moment_errors(moments: WeightedMoments, mean: jax.Array, sd: jax.Array) -> M
         e_j = (m_j − m*_j) / sd*_j,   r_j = sd_j / sd*_j
 
     The error of the reference itself is not taken off: R independent draws know e to 1/√R and r to 1/√(2R), the latter
-    for a Gaussian. A parameter that the reference holds constant has the ratio ∞, or NaN where the guide agrees.
+    for a Gaussian. A parameter that the reference holds constant has the error 0 and the ratio 1 where the guide holds
+    it at the same number, to rounding, and ∞ where it does not.
 
     Raises:
       ValueError: the reference is not one mean and one sd per parameter, or has a negative or NaN number.
@@ -54,7 +55,9 @@ def moment_errors(moments: WeightedMoments, mean: jax.Array, sd: jax.Array) -> M
     mean, sd = jnp.asarray(mean), jnp.asarray(sd)
     if bool(jnp.any(jnp.isnan(mean) | ~(sd >= 0))):
         raise ValueError(f"the reference has NaN or a negative sd, mean {mean} and sd {sd}: drop those draws.")
-    error, ratio = (moments.mean - mean) / sd, moments.sd / sd
+    agrees = (sd == 0) & (moments.sd == 0) & jnp.isclose(moments.mean, mean)
+    error = jnp.where(agrees, 0, (moments.mean - mean) / sd)
+    ratio = jnp.where(agrees, 1, moments.sd / sd)
     rms = lambda values: jnp.sqrt(jnp.mean(values**2))  # noqa: E731
     worst = lambda values: jnp.max(jnp.abs(values))  # noqa: E731
     return MomentErrors(error, ratio, worst(error), rms(error), worst(ratio - 1), rms(ratio - 1))

@@ -34,8 +34,9 @@ class EvidenceSandwich(NamedTuple):
       log_evidence: log of the mean of the Pareto-smoothed weights.
       interval: `(low, high)`, 95 %: log_evidence ± 1.96 standard errors where `reliable`, times S^(k̂ − ½) for k̂ > ½;
         else (iwae − 1.96 of its standard errors, ∞), for then nothing in these weights bounds the evidence from above.
-      reliable: whether k̂ lies below `pareto_k_threshold(S)` and the effective sample size is 100 at least; or the
-        weights are all but equal. k̂ of a tail that few draws have met is itself a draw of chance.
+      reliable: whether k̂ lies below `pareto_k_threshold(S)` and the effective sample size is 100 at least; or there is
+        no k̂ because the weights are equal to rounding. k̂ of a tail that few draws have met is itself a draw of chance,
+        and weights of 1 ± 10⁻⁴ may have a heavy tail: that of a spike in a slab, for one.
       cubo: ½ log mean w², CUBO_2 with S draws. No bound: its expectation rises to the upper bound from below, and lies
         below log p(x) itself where the weights have a heavy tail.
       eubo: mean log w over draws of the posterior, an upper bound in expectation; None without such draws. Its error is
@@ -63,9 +64,9 @@ def evidence_sandwich(
 
     Lower bounds and the importance-sampling estimate come from one batch of draws of the guide, which can never bound
     the evidence from above: the mass that they missed is not in their weights. For k̂ > ½ the weights have no variance
-    and errors fall like S^(k̂ − 1), not S^(−½): without the factor S^(k̂ − ½) the interval holds the truth twice out of
-    three times, for weights of a Pareto law with k = .65 and S = 10,000, and with it nine times out of ten. An upper bound
-    needs draws of the posterior, EUBO = E_p[log w] = log p(x) + KL(p ‖ q), or a closed form, such as that of `vi.exact.eubo`.
+    and errors fall like S^(k̂ − 1), not S^(−½). Without the factor S^(k̂ − ½) the interval holds the truth two times of
+    three, for weights of a Pareto law with k = .65 and S = 10,000; with it, nine times of ten. An upper bound needs
+    draws of the posterior, EUBO = E_p[log w] = log p(x) + KL(p ‖ q), or a closed form, as that of `vi.exact.eubo`.
 
     Burda, Grosse and Salakhutdinov (arXiv:1509.00519); Ji and Shen, "Stochastic Variational Inference via Upper Bound"
     (arXiv:1912.00650); Dieng, Tran, Ranganath, Paisley and Blei, "Variational Inference via χ Upper Bound
@@ -103,7 +104,8 @@ def evidence_sandwich(
 
 def _reliable(pareto_k: jax.Array, effective_sample_size: jax.Array, num_samples: int) -> bool:
     light = (pareto_k < psis.pareto_k_threshold(num_samples)) & (effective_sample_size >= _LEAST_SAMPLE_SIZE)
-    return bool(light | (effective_sample_size > 0.99 * num_samples))
+    equal = jnp.isnan(pareto_k) & (effective_sample_size > 0.99 * num_samples)
+    return bool(light | equal)
 
 
 def _widened(summary: WeightSummary, num_samples: int) -> WithError:

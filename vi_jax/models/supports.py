@@ -144,8 +144,17 @@ ordered = _by("ordered", lambda: _bijectors.Ascending(), _is_ordered)
 simplex = _by("simplex", lambda: _bijectors.IteratedSigmoidCentered(), _is_simplex)
 """x_i > 0, Σ x_i = 1, along the last axis, by breaking a stick at N − 1 places; u = 0 is the centre."""
 
-correlation_cholesky = _by("correlation_cholesky", lambda: _bijectors.CorrelationCholesky(), _is_correlation_cholesky)
-"""L lower triangular with positive diagonal and rows of length 1, so that L Lᵀ is a correlation matrix `[N, N]`."""
+
+def _correlation_cholesky() -> Any:
+    # Without the sinh, a correlation that is uniform has the tails |u|^−3, which no guide of this library has.
+    return _bijectors.Chain([_bijectors.CorrelationCholesky(), _bijectors.Sinh()])
+
+
+correlation_cholesky = _by("correlation_cholesky", _correlation_cholesky, _is_correlation_cholesky)
+"""L lower triangular with positive diagonal and rows of length 1, so that L Lᵀ is a correlation matrix `[N, N]`.
+
+Row i is (sinh u_i1, …, sinh u_i,i−1, 1, 0, …) over its length: for N = 2 the correlation is tanh u.
+"""
 
 
 def _tolerance(value: jax.Array) -> float:

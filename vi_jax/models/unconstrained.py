@@ -140,7 +140,7 @@ class _Space(NamedTuple):
 
 
 def _space(like: PyTree, supports: Any) -> _Space:
-    example = jax.tree.map(lambda leaf: np.asarray(leaf, float), like)
+    example = jax.tree_util.tree_map_with_path(_numbers, like)
     paths, tree = jax.tree_util.tree_flatten_with_path(example)
     if not paths:
         raise ValueError("like has no parameters: give an example of each, such as {'mu': 0.0, 'sigma': 1.0}.")
@@ -167,6 +167,16 @@ def _space(like: PyTree, supports: Any) -> _Space:
 
     names = tuple(name for label, leaf in zip(labels, leaves, strict=True) for name in _names(label, leaf.shape))
     return _Space(example, int(ends[-1]), forward, inverse, names, np.concatenate([part.ravel() for part in free]))
+
+
+def _numbers(path: tuple[Any, ...], leaf: Any) -> np.ndarray:
+    found = np.asarray(leaf)
+    is_real = any(jnp.issubdtype(found.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
+    if not (is_real and found.size):
+        raise ValueError(
+            f"like has {_label(path)} = {leaf!r}, which is no real number and no array of some: give an example of it."
+        )
+    return found.astype(float)
 
 
 def _one_per_leaf(supports: Any, example: PyTree) -> list[Support]:

@@ -1,12 +1,12 @@
 """Trust: an approximate posterior diagnosed, summarised and handed to other tools."""
 
 from vi_jax.posterior.approximate import Approximation as Approximation
-from vi_jax.posterior.approximate import Attempt as Attempt
 from vi_jax.posterior.approximate import approximate as approximate
 from vi_jax.posterior.approximate import approximate_target as approximate_target
 from vi_jax.posterior.calibration import Calibration as Calibration
 from vi_jax.posterior.calibration import calibration as calibration
 from vi_jax.posterior.calibration import simulation_based_calibration as simulation_based_calibration
+from vi_jax.posterior.climb import Attempt as Attempt
 from vi_jax.posterior.diagnosis import Diagnosis as Diagnosis
 from vi_jax.posterior.diagnosis import diagnose as diagnose
 from vi_jax.posterior.findings import Finding as Finding

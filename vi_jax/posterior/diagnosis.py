@@ -10,8 +10,8 @@ from vi_jax.measurement.corrected import PosteriorMoments, posterior_moments
 from vi_jax.measurement.reference_errors import ReferenceErrors, reference_errors
 from vi_jax.measurement.sandwich import EvidenceSandwich, evidence_sandwich
 from vi_jax.models.unconstrained import Target
-from vi_jax.posterior import evaluate, findings, shape
-from vi_jax.posterior.modes import Places, missed
+from vi_jax.posterior import evaluate, findings, reach, shape
+from vi_jax.posterior.modes import Places, missed, uncovered
 from vi_jax.posterior.parameters import ReferencePosterior, flatten, reference_posterior
 from vi_jax.posterior.summary import summary
 from vi_jax.posterior.verdict import Verdict, verdict
@@ -78,9 +78,9 @@ def diagnose(
         log w_s = log p(x, z_s) − log q(z_s),   z_s ~ q,   s = 1..S
 
     k̂ of the weights judges the guide (`measurement.pareto_k`); the density itself is examined for NaN, infinities,
-    gradients that are not finite, steps, tails that do not fall and rounding. Neither sees a mode that no draw has met:
-    weights of draws say nothing of it, and `places` does. Price: S values and gradients of the density, and about as
-    many again to examine it, S D for the draws.
+    gradients that are not finite, steps, tails that do not fall or that reach beyond all draws, and rounding. None of
+    that sees a mode that no draw has met: weights of draws say nothing of it, and `places` does. Price: S values and
+    gradients of the density, and about as many again to examine it, S D for the draws.
 
     Yao, Vehtari, Simpson and Gelman (arXiv:1802.02538); Vehtari et al. (arXiv:1507.02646).
 
@@ -101,9 +101,7 @@ def diagnose(
       TypeError, ValueError: guide, parameters, target and reference do not fit; S < 100; the guide's draws depend on
         each other.
     """
-    number = checks.check_positive_int("num_draws", num_draws)
-    if number < _LEAST_DRAWS:
-        raise ValueError(f"num_draws must be at least {_LEAST_DRAWS}, for k̂ to see a tail, got {number}.")
+    number = check_num_draws(num_draws)
     evaluate.check(key, target, guide, params)
     known = None if reference is None else reference_posterior(target, reference)
     found = evaluate.evaluate(key, target, guide, params, num_draws=number)
@@ -133,6 +131,14 @@ def diagnose(
     )
 
 
+def check_num_draws(num_draws: int) -> int:
+    """Returns S; raises `ValueError` if it is too small for k̂ to see a tail."""
+    number = checks.check_positive_int("num_draws", num_draws)
+    if number < _LEAST_DRAWS:
+        raise ValueError(f"num_draws must be at least {_LEAST_DRAWS}, for k̂ to see a tail, got {number}.")
+    return number
+
+
 def _reference_log_weights(
     target: Target, guide: Guide, params: Params, known: ReferencePosterior | None
 ) -> jax.Array | None:
@@ -149,20 +155,23 @@ def _missed(
     if places is None:
         return []
     log_evidence = float(evidence.log_evidence.value)
-    return missed(target, guide, params, places, log_evidence)
+    found = missed(target, guide, params, places, log_evidence)
+    return found or uncovered(target, guide, params, places, log_evidence)
 
 
 def _examine(
     target: Target, params: Params, found: evaluate.Evaluations, record: jax.Array | None
 ) -> tuple[findings.Finding, ...]:
     log_joint = evaluate.density(target, params)
+    improper = shape.tails(target, log_joint, found)
     return (
         *findings.nan_densities(target, log_joint, found),
         *findings.support_mismatch(target, log_joint, found),
         *findings.infinite_densities(target, log_joint, found),
         *findings.nonfinite_gradients(target, found),
         *shape.steps(log_joint, found),
-        *shape.tails(target, log_joint, found),
+        *(improper or reach.unreached(target, log_joint, found)),
         *([] if record is None else shape.growth(record)),
         *findings.rounding(log_joint, found),
+        *findings.collapsed(target, found),
     )

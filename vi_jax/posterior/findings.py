@@ -20,7 +20,8 @@ class Finding(NamedTuple):
     """One thing that was found.
 
     Attributes:
-      kind: "nan", "support", "infinite", "gradient", "step", "improper", "growth" or "rounding".
+      kind: "nan", "support", "infinite", "gradient", "step", "improper", "tail", "growth", "rounding", "collapsed" or
+        "mode".
       text: what, where, and what to do.
       is_fatal: whether no number of this approximation is to be trusted while it holds.
     """
@@ -107,6 +108,20 @@ def rounding(log_joint: Density, found: Evaluations, *, largest: float = 0.05) -
         "log-weights and k̂ see that noise. Run in float64 (jax.enable_x64), or leave out what is constant."
     )
     return [Finding("rounding", text, is_fatal=False)]
+
+
+def collapsed(target: Target, found: Evaluations) -> list[Finding]:
+    """Coordinates that are the same number in all draws: their spread is below the rounding of where they lie."""
+    same = np.asarray(jnp.all(found.z == found.z[0], axis=0))
+    if not same.any():
+        return []
+    names = np.array(coordinate_names(target, found.z[0]))[same]
+    text = (
+        f"All draws of the guide are one number, {float(found.z[0, np.argmax(same)]):.6g} unconstrained, for"
+        f" {_listed(names)}: the guide is narrower there than the rounding of {found.z.dtype}. Subtract where the"
+        " posterior lies from the parameter, or run in float64 (jax.enable_x64)."
+    )
+    return [Finding("collapsed", text, is_fatal=True)]
 
 
 def _share(bad: np.ndarray) -> str:

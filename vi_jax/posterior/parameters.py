@@ -43,12 +43,20 @@ def label(name: str) -> str:
 
 
 def coordinate_names(target: Target, z: jax.Array) -> tuple[str, ...]:
-    """Names `[D]` of the unconstrained coordinates: that of the one number each moves at z, or of its parameter."""
+    """Names `[D]` of the unconstrained coordinates: that of the one number each moves at z, or of its parameter.
+
+    One that moves several parameters goes by the number that it alone moves, if there is one: the log of a scale by
+    the scale, though all that is scaled moves with it. Asked at the target's start, where it has one: far out a
+    positive parameter rounds to 0, and moves no more.
+    """
+    z = z if target.start is None else jnp.asarray(target.start, z.dtype)
     moved = np.asarray(jax.jacobian(lambda z: ravel_pytree(target.constrain(z))[0])(z) != 0)
+    alone = moved & (moved.sum(axis=1, keepdims=True) == 1)
     names = []
     for coordinate in range(target.dim):
-        places = np.flatnonzero(moved[:, coordinate])
-        found = [target.names[place] for place in places]
+        found = [target.names[place] for place in np.flatnonzero(moved[:, coordinate])]
+        own = [target.names[place] for place in np.flatnonzero(alone[:, coordinate])]
+        found = own if len(set(map(label, found))) > 1 and len(own) == 1 else found
         names.append(found[0] if len(found) == 1 else label(found[0]) if found else f"z[{coordinate}]")
     return tuple(names)
 
@@ -101,4 +109,7 @@ def _from_draws(target: Target, draws: PyTree) -> ReferencePosterior:
     if number < 2:
         raise ValueError("reference has one draw: a standard deviation needs two at least.")
     flat = flatten(draws)
-    return ReferencePosterior(flat.mean(axis=0), flat.std(axis=0, ddof=1), jax.vmap(target.unconstrain)(draws))
+    # From the first, so that a parameter that is constant has an sd of 0 and not of rounding.
+    offset = flat - flat[0]
+    mean, sd = flat[0] + offset.mean(axis=0), offset.std(axis=0, ddof=1)
+    return ReferencePosterior(mean, sd, jax.vmap(target.unconstrain)(draws))

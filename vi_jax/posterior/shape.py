@@ -20,15 +20,17 @@ def steps(log_joint: Density, found: Evaluations, *, least: float = 0.05) -> lis
 
         d = f(b) − f(a) − ½ (∇f(a) + ∇f(b)) · (b − a) = O(|b − a|³) for a smooth f;   for a step, d is its height
 
-    The half with the larger |d| is kept each time. Gradients are blind to steps, and so is every pathwise fit. A step
-    below `least` nats, or below the rounding of f and of z, is not reported; nor are steps where no segment passes.
+    The half with the larger |d| is kept each time. Gradients are blind to steps, and so is every pathwise fit. Where
+    the density bends within the last 1/16384 of a segment, as in the neck of a funnel, d is no step's, and there the
+    gradient changes too. A step below `least` nats, below the rounding of f and of z or below ten times
+    |(∇f(b) − ∇f(a)) · (b − a)| is not reported; nor are steps where no segment passes.
     """
     finite = np.flatnonzero(np.isfinite(found.log_joint))
     half = min(_SEGMENTS, finite.size // 2)
     if not half:
         return []
-    height, rounding = _bisect(log_joint, found.z[finite[:half]], found.z[finite[half : 2 * half]])
-    crossed = np.asarray((jnp.abs(height) > least + rounding) & jnp.isfinite(height))
+    height, doubt = _bisect(log_joint, found.z[finite[:half]], found.z[finite[half : 2 * half]])
+    crossed = np.asarray((jnp.abs(height) > least + doubt) & jnp.isfinite(height))
     if not crossed.any():
         return []
     text = (
@@ -41,7 +43,7 @@ def steps(log_joint: Density, found: Evaluations, *, least: float = 0.05) -> lis
 
 @jax.jit
 def _bisect(log_joint: Density, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`[n, D]`, `[n, D]` -> the difference that is left `[n]`, and how much of it may be rounding."""
+    """`[n, D]`, `[n, D]` -> the difference that is left `[n]`, and how much of it may be rounding or a bend."""
     evaluate = jax.value_and_grad(log_joint)
 
     def missed(a: jax.Array, b: jax.Array, at_a, at_b) -> jax.Array:
@@ -60,7 +62,8 @@ def _bisect(log_joint: Density, a: jax.Array, b: jax.Array) -> tuple[jax.Array, 
         a, b = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
         at_a, at_b = evaluate(a), evaluate(b)
         scale = jnp.abs(at_a[0]) + jnp.dot(jnp.abs(a), jnp.abs(at_a[1]))
-        return missed(a, b, at_a, at_b), 64 * jnp.finfo(a.dtype).eps * scale
+        bend = jnp.abs(jnp.dot(at_b[1] - at_a[1], b - a))
+        return missed(a, b, at_a, at_b), 64 * jnp.finfo(a.dtype).eps * scale + 10 * bend
 
     return jax.lax.map(one, (a, b), batch_size=_SEGMENTS)
 
@@ -76,7 +79,7 @@ def tails(target: Target, log_joint: Density, found: Evaluations) -> list[Findin
     finite = np.isfinite(found.log_joint)
     if finite.sum() < 2:
         return []
-    mean, sd = (statistic(found.z[finite], axis=0) for statistic in (jnp.mean, jnp.std))
+    mean, sd = _mean_and_sd(found.z[finite])
     reach = jnp.asarray(_FAR, found.z.dtype)[:, None, None] * jnp.diag(sd)
     # [side, distance, coordinate]
     along = np.stack([np.asarray(values(log_joint, mean + sign * reach)) for sign in (-1, 1)])
@@ -92,6 +95,12 @@ def tails(target: Target, log_joint: Density, found: Evaluations) -> list[Findin
         "has no finite integral, so no evidence, and a guide's scale grows without end: give it a proper prior."
     )
     return [Finding("improper", text, is_fatal=True)]
+
+
+def _mean_and_sd(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of each coordinate of `[S, D]`. Squares do not overflow, so that a guide that has run away is seen."""
+    unit = jnp.maximum(jnp.max(jnp.abs(z), axis=0), jnp.finfo(z.dtype).tiny)
+    return unit * jnp.mean(z / unit, axis=0), unit * jnp.std(z / unit, axis=0)
 
 
 def _last_changes(along: np.ndarray) -> float:

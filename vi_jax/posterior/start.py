@@ -17,8 +17,9 @@ from vi_jax.models.unconstrained import Target, log_density
 _STEPS = (-3.0, -1.0, 1.0, 3.0)
 # Halvings of a step until its ends are neighbours in float32.
 _HALVINGS = 40
-# Nats. A density that falls by more before it is −∞ falls by itself: its numbers overflow, its support does not end.
-_JUMP = 1e6
+# Nats. A density that has fallen by more before it is −∞ falls by itself: its numbers overflow or underflow, and its
+# support does not end; or where it does end, no guide comes.
+_JUMP = 100.0
 
 
 class _Edge(NamedTuple):
@@ -32,7 +33,7 @@ def check_start(target: Target, start: jax.Array) -> None:
     """Raises unless log p and its gradient are finite at a point, and defined next to it.
 
     Each parameter is moved alone, to u ± (1 + |u|) and u ± 3 (1 + |u|) of its unconstrained numbers. NaN there, or −∞
-    without a fall of 10⁶ nats before it, is the end of a support that was not declared. What goes on where two
+    without a fall of 100 nats before it, is the end of a support that was not declared. What goes on where two
     parameters move together is not seen here, but by `diagnose`.
 
     Price: a gradient and at most 4 evaluations per parameter, and 40 more where one fails.
@@ -68,7 +69,7 @@ def _check_probes(target: Target, densities: Callable[[jax.Array], jax.Array], s
             continue
         edge = _edge(densities, start, probe)
         inside, outside = np.asarray(densities(jnp.stack(edge)))
-        if np.isnan(outside) or abs(inside - value) < _JUMP:
+        if np.isnan(outside) or inside > value - _JUMP:
             raise ValueError(
                 f"log_density is {float(outside)} at {owner} = {_value(target, edge.outside, owner)}, which its support"
                 f" allows, and {float(inside):.6g} at {_value(target, edge.inside, owner)}: declare the support of"

@@ -81,8 +81,9 @@ def verdict(
 def _moved(moments: PosteriorMoments) -> tuple[np.ndarray, np.ndarray]:
     """How far the correction moves means, in posterior sd, and sds, as a ratio, `[P]` each; NaN counts as infinite."""
     raw, corrected = moments.raw, moments.corrected
-    means = np.abs((raw.mean - corrected.mean) / corrected.sd)
-    sds = np.abs(raw.sd / corrected.sd - 1)
+    is_constant = (raw.sd == 0) & (corrected.sd == 0)
+    means = jnp.where(is_constant, 0, jnp.abs((raw.mean - corrected.mean) / corrected.sd))
+    sds = jnp.where(is_constant, 0, jnp.abs(raw.sd / corrected.sd - 1))
     return tuple(np.nan_to_num(np.asarray(part), nan=np.inf) for part in (means, sds))  # type: ignore[return-value]
 
 
@@ -112,25 +113,29 @@ def _about_size(names: tuple[str, ...], moments: PosteriorMoments, evidence: Evi
 
 
 def _advice_trusted(names, means, sds, moments, threshold) -> list[str]:
-    del names, moments, threshold
     return [
         f"The correction moves no mean by more than {means.max():.2f} posterior sd and no sd by more than "
-        f"{sds.max():.1%}: the guide may be used as it is."
+        f"{sds.max():.1%}: the guide may be used as it is.",
+        *_except(names, moments, threshold),
     ]
 
 
 def _advice_corrected(names, means, sds, moments: PosteriorMoments, threshold: float) -> list[str]:
-    said = [
+    return [
         f"The guide's own means are off by up to {means.max():.2f} posterior sd ({names[int(means.argmax())]}) and its "
         f"sds by up to {sds.max():.0%} ({names[int(sds.argmax())]}): use the corrected moments (vi.summary) or the "
-        "resampled draws (vi.posterior.to_arviz)."
+        "resampled draws (vi.posterior.to_arviz).",
+        *_except(names, moments, threshold),
     ]
+
+
+def _except(names: tuple[str, ...], moments: PosteriorMoments, threshold: float) -> list[str]:
     largest = np.maximum(moments.mean_pareto_k, moments.sd_pareto_k)
     bad = [name for name, k in zip(names, largest, strict=True) if k >= threshold]
-    if bad:
-        more = f" and {len(bad) - 6} more" if len(bad) > 6 else ""
-        said.append(f"Except mean or sd of {', '.join(bad[:6])}{more}, whose own k̂ is not below {threshold:.3f}.")
-    return said
+    if not bad:
+        return []
+    more = f" and {len(bad) - 6} more" if len(bad) > 6 else ""
+    return [f"Except mean or sd of {', '.join(bad[:6])}{more}, whose own k̂ is not below {threshold:.3f}."]
 
 
 def _advice_untrusted(names, means, sds, moments, threshold) -> list[str]:
