@@ -1,4 +1,4 @@
-"""The figure of `posteriors`: dots by target and by method, full where the library's own verdict is trust. Its table."""
+"""The figure of `posteriors`, dots by target and by method, full where the library's verdict is trust; its table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
