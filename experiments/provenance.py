@@ -16,7 +16,7 @@ import jax
 
 PACKAGES = (
     *("vi-jax", "jax", "jaxlib", "flax", "optax", "distrax", "chex", "tfp-nightly"),
-    *("numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "orbax-checkpoint"),
+    *("numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "orbax-checkpoint", "blackjax"),
 )
 JAX_FLAGS = (
     "jax_enable_x64",
