@@ -135,3 +135,25 @@ def test_the_next_rung_starts_where_the_last_ended():
     flow = ladder.on(ladder.flow, ladder.step_up(ladder.full_rank, phi, outer))
     after = flow.distribution(flow.init(jax.random.key(0)), None).log_prob(z)
     np.testing.assert_allclose(after, before, rtol=1e-5)
+
+
+def test_minibatches_fit_what_all_data_judge():
+    """Forty normal data with a flat mean: the posterior is N(mean y, 1/40), and each step sees ten of them."""
+    y = 3.0 + jax.random.normal(jax.random.key(0), (40,))
+    target = vi.models.unconstrained_with_data(
+        lambda mu: 0.0 * mu, lambda datum, mu: stats.norm.logpdf(datum, mu), y, 0.0
+    )
+    seen = []
+    subsample = vi.training.subsample(10)
+
+    def prepare(key, x):
+        batch = subsample(key, x)
+        seen.append(batch.shape)
+        return batch
+
+    rungs = [ladder.mean_field]
+    found = vi.approximate_target(jax.random.key(1), target, ladder=rungs, prepare=prepare, num_draws=1000).diagnosis
+    assert set(seen) == {(1, 10)}
+    assert found.verdict.trusted
+    np.testing.assert_allclose(found.moments.corrected.mean, jnp.mean(y)[None], atol=0.02)
+    np.testing.assert_allclose(found.moments.corrected.sd, 40**-0.5, rtol=0.1)
