@@ -95,10 +95,10 @@ def approximate_target(
     2. Ascents from four starts find a Gaussian: Pathfinder's, Laplace's, or that of batch and match (`begin`).
     3. In coordinates in which that Gaussian is N(0, I), each rung's guide climbs the ELBO by sticking the landing,
        whose noise vanishes where the guide fits, at rates and for as long as `fit_until_settled` finds right.
-    4. k̂ of S draws decides: below ½ the weights have a variance and the ladder ends, as it does where they are all but
-       equal; else the next rung starts from this one's Gaussian. Where ascents have met modes that the guide excludes,
-       a mixture with a component in each is fitted instead (`of_modes`). The guide that misses none and has the
-       smallest k̂ is kept.
+    4. k̂ of S draws decides: below ½ the weights have a variance, and if that takes less than half of the draws the
+       ladder ends, as it does where they are all but equal; else the next rung starts from this one's Gaussian. Where
+       ascents have met modes that the guide excludes, a mixture with a component in each is fitted instead
+       (`of_modes`). Kept is what misses none and is good, or has k̂ < .7, and of those the guide of the largest ELBO.
     5. Fresh draws are diagnosed.
 
     Price: up to 100 dimensions mostly compilation, half a minute or a minute on two CPU cores, and some thousands of

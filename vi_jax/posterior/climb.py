@@ -21,9 +21,12 @@ from vi_jax.training.settle import SettledFit, fit_until_settled
 from vi_jax.training.step import Prepare
 from vi_jax.types import Guide, Params
 
-# Below ½ the weights have a variance, so that errors fall like 1/√S; from there on a richer guide is worth its price,
-# unless the weights are all but equal: the tail of what hardly varies is of no account, whatever its shape.
+# Below ½ the weights have a variance, so that errors fall like 1/√S; from there on a richer guide is worth its price.
+# So it is where that variance takes half of the draws: k̂ is then an estimate from few. Where the weights are all but
+# equal it is not: the tail of what hardly varies is of no account, whatever its shape.
 _GOOD_K = 0.5
+_TRUSTED_K = 0.7
+_GOOD_SHARE = 0.5
 _ALL_BUT_EQUAL = 0.99
 # A Gaussian that has not settled after four rates lives in the wrong coordinates: its own are better.
 _FIRST_STAGES = 4
@@ -55,7 +58,7 @@ class Attempt(NamedTuple):
       params: where the fit ended.
       fit: how it went: rates, scores, whether it settled.
       pareto_k: k̂ of S draws; −∞ where their weights are all but equal, ∞ where they are not finite.
-      is_good: k̂ < ½, or k̂ < 1 and an effective sample size above .99 S.
+      is_good: k̂ < ½ and an effective sample size above ½ S, or k̂ < 1 and one above .99 S.
       elbo: nats, of the same draws.
       log_evidence: nats, likewise.
       missed: modes that ascents have met and this guide excludes.
@@ -88,8 +91,16 @@ def climb(key: jax.Array, problem: Problem, rungs: tuple[Rung, ...]) -> tuple[At
 
 
 def best_of(attempts: tuple[Attempt, ...]) -> Attempt:
-    """Returns the attempt that misses no mode, then one that is good, then the one of the smallest k̂."""
-    return min(attempts, key=lambda attempt: (len(attempt.missed), not attempt.is_good, attempt.pareto_k))
+    """Returns, of the attempts that miss no mode, a good one, or one below the limit of trust, by the largest ELBO.
+
+    Each condition gives way where none fulfils it. k̂ itself is too noisy to choose by: ELBOs of one target compare.
+    """
+
+    def rank(attempt: Attempt) -> tuple[bool, bool, bool, float]:
+        elbo = attempt.elbo if np.isfinite(attempt.elbo) else -np.inf
+        return bool(attempt.missed), not attempt.is_good, not attempt.pareto_k < _TRUSTED_K, -elbo
+
+    return min(attempts, key=rank)
 
 
 def _settle(key: jax.Array, problem: Problem, rung: Rung, gaussian: Gaussian) -> tuple[Attempt, Gaussian]:
@@ -127,14 +138,14 @@ def _attempt(key: jax.Array, problem: Problem, rung: Rung, gaussian: Gaussian, *
     drawn = evaluate(trial_key, target, guide, fit.params, num_draws=problem.num_draws)
     log_w = drawn.log_joint - drawn.log_q
     k, log_evidence = _k(log_w), float(bounds.iwae(log_w))
-    size = float(effective_sample_size(log_w))
+    share = float(effective_sample_size(log_w)) / log_w.size
     return Attempt(
         name=rung.name,
         guide=guide,
         params=fit.params,
         fit=fit,
         pareto_k=k,
-        is_good=k < _GOOD_K or (k < 1 and size > _ALL_BUT_EQUAL * log_w.size),
+        is_good=(k < _GOOD_K and share > _GOOD_SHARE) or (k < 1 and share > _ALL_BUT_EQUAL),
         elbo=float(jnp.mean(log_w)),
         log_evidence=log_evidence,
         missed=tuple(missed(target, guide, fit.params, problem.beginning.places, log_evidence)),
