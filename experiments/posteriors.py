@@ -42,9 +42,9 @@ an hour with none). Each target has keys of its own: some alone give the same ro
                    of 0.73), too wide by Rényi's bound (1.4), score climbing (1.9) and IWAE of 16 draws (3.7), which
                    wants a proposal and no approximation: its k̂ is the best, 0.39. χ and wake-φ diverge, untrusted
     trust          What is trusted as it is has means within 0.084 sd and sds within 7.4 %; what is trusted after
-                   correction, means within 0.097 sd and sds within 8.6 %, but for Pathfinder on German credit (19 %). Of
-                   two modes six sds apart twelve of seventeen fits see one, some with weights that are all but equal;
-                   none is trusted, since the ascents that chose the coordinates have met the other
+                   correction, means within 0.097 sd and sds within 8.6 %, but for Pathfinder on German credit (19 %).
+                   Of two modes six sds apart twelve of seventeen fits see one, some with weights all but equal; none
+                   is trusted, since the ascents that chose the coordinates have met the other
 
 Magnusson et al. (arXiv:2407.04967), posteriordb; Yao, Vehtari, Simpson and Gelman (arXiv:1802.02538), k̂ as a judge of
 variational inference; Hoffman and Gelman (arXiv:1111.4246), NUTS.
