@@ -6,7 +6,9 @@ OneHotCategorical cannot score their own integer draws, and under `jax_legacy_pr
 tell its shape. The first is a fixture here, for the code that is ours alone.
 """
 
+import gc
 import os
+import pathlib
 from collections.abc import Iterator
 
 import hypothesis
@@ -41,6 +43,21 @@ _LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first; the order is otherwise that of collection."""
     items.sort(key=lambda item: next((n for n, name in enumerate(_LONGEST) if str(item.path).endswith(name)), 99))
+
+
+# Every compiled program holds pieces of memory, which Linux counts: 65530 at most in a process by default. Beyond, LLVM
+# ends the process, and a worker that runs half of all tests comes to 45,000.
+_MOST_MAPS = 30_000
+_MAPS = pathlib.Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs() -> Iterator[None]:
+    """Lets go of what was compiled, between two files, where it has become much."""
+    yield
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

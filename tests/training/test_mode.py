@@ -49,8 +49,11 @@ def test_a_density_without_a_maximum_ends_without_convergence(density):
     assert np.all(found.num_steps <= 150)
 
 
-def test_the_funnel_has_its_mode_in_the_neck():
-    """At x = 0 the log density is −v²/18 − 9 v/2: v = −40.5, where no posterior mass is."""
+def test_the_funnel_has_its_mode_in_the_neck(x64):
+    """At x = 0 the log density is −v²/18 − 9 v/2: v = −40.5, where no posterior mass is.
+
+    The curvature in x is e^40 there, and what float32 leaves of the gradient depends on how it is compiled.
+    """
     found = training.find_modes(funnel, jax.random.normal(jax.random.key(0), (2, 10)))
     assert np.all(found.converged)
     np.testing.assert_allclose(found.location[:, 0], -40.5, atol=0.1)
