@@ -9,7 +9,7 @@ from jax.tree_util import Partial
 
 import vi_jax as vi
 from vi_jax import bounds, estimators, guides, objectives, training
-from vi_jax.posterior.ladder import moments, parameters
+from vi_jax.posterior.ladder import flow, landing, moments, parameters
 from vi_jax.training import Gaussian
 from vi_jax.types import PyTree
 
@@ -100,16 +100,14 @@ def _closed(guide: vi.Guide) -> Callable[[vi.Params], jax.Array]:
     return watch
 
 
-_STL = _by(bounds.elbo, estimators.sticking_the_landing)
-
 FAMILIES: Mapping[str, Family] = {
-    "mean-field": Family(guides.mean_field, 0.1, _own, _STL),
-    "mean-field-whitened": Family(guides.mean_field, 0.1, _whitened, _STL),
-    "low-rank": Family(_low_rank, 0.1, _own, _STL, _closed),
-    "full-rank": Family(guides.full_rank, 0.1, _whitened, _STL),
+    "mean-field": Family(guides.mean_field, 0.1, _own, landing),
+    "mean-field-whitened": Family(guides.mean_field, 0.1, _whitened, landing),
+    "low-rank": Family(_low_rank, 0.1, _own, landing, _closed),
+    "full-rank": Family(guides.full_rank, 0.1, _whitened, landing),
     "mixture": Family(_mixture, 0.1, _whitened, _stratified, _closed),
-    "flow": Family(lambda dim: guides.flow(dim, num_layers=6), 0.01, _whitened, _STL, moments),
-    "spline-flow": Family(guides.spline_flow, 0.01, _whitened, _STL, moments),
+    "flow": Family(flow.guide, flow.rate, _whitened, flow.objective, flow.watch),
+    "spline-flow": Family(guides.spline_flow, 0.01, _whitened, landing, moments),
 }
 """By name. "mean-field" and "low-rank" are those of the model's own coordinates; the others of whitened ones."""
 

@@ -98,6 +98,9 @@ def test_a_spike_within_a_slab_is_remembered_though_the_slab_is_chosen():
         return jnp.logaddexp(*each) + jnp.log(0.5)
 
     found = begin(jax.random.key(0), Partial(log_density), jnp.full(10, 0.1))
+    said = vi.approximate(jax.random.key(0), log_density, jnp.full(10, 0.1), num_draws=1000).diagnosis.verdict
+    assert not said.trusted
+    assert "Mass out of sight" in said.text
     sds = jnp.exp(jnp.mean(jnp.log(jnp.diagonal(found.places.scale_tril, axis1=1, axis2=2)), axis=1))
     assert jnp.min(sds) < 0.2
     assert jnp.max(sds) > 0.8

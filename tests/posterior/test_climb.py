@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vi_jax.posterior.climb import Attempt, best_of
+from vi_jax.posterior.climb import Attempt, best_of, is_good
 
 
 def attempt(name, pareto_k, elbo, *, is_good=False, missed=()):
@@ -26,3 +26,18 @@ def attempt(name, pareto_k, elbo, *, is_good=False, missed=()):
 def test_the_rung_that_is_kept(kept, attempts):
     assert best_of(tuple(attempts)).name == kept
     assert best_of(tuple(attempts[::-1])).name == kept
+
+
+@pytest.mark.parametrize(
+    ("pareto_k", "share", "good"),
+    [
+        (0.4, 0.8, True),
+        (0.4, 0.1, False),
+        (0.6, 0.9, False),
+        (0.9, 0.995, True),
+        (1.2, 0.999, False),
+        (-np.inf, 1, True),
+    ],
+)
+def test_a_rung_will_do_by_the_tail_of_its_weights_and_by_how_many_draws_are_left(pareto_k, share, good):
+    assert is_good(pareto_k, share) == good

@@ -98,8 +98,8 @@ def posterior_moments(draws: jax.Array, log_w: jax.Array, *, levels: Sequence[fl
     for standard deviations, m the corrected mean; the tail is that of the raw weights. Draws below and above m are two
     tails: put together, the end of the one within the other looks like a heavy tail.
 
-    Errors are too small where k̂ is large, those of sds first: for q = N(0, 0.7² I), p = N(0, I), D = 6 and S = 4000,
-    where k̂ is about .6, 95 % of the means lie within 1.96 errors of the truth and 73 % of the sds, which are 3 % low.
+    Errors are too small where k̂ is large, those of sds first, which then are low themselves: the draws that would
+    widen them are the rarest.
 
     Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed Importance Sampling" (arXiv:1507.02646), section 3.
 

@@ -65,8 +65,8 @@ def evidence_sandwich(
 
     Lower bounds and the importance-sampling estimate come from one batch of draws of the guide, which can never bound
     the evidence from above: the mass that they missed is not in their weights. For k̂ > ½ the weights have no variance
-    and errors fall like S^(k̂ − 1), not S^(−½). Without the factor S^(k̂ − ½) the interval holds the truth two times of
-    three, for weights of a Pareto law with k = .65 and S = 10,000; with it, nine times of ten. An upper bound needs
+    and errors fall like S^(k̂ − 1), not S^(−½). Without the factor S^(k̂ − ½) the interval of weights of a Pareto
+    law, k = .65 and S = 10,000, holds the truth in less than four of five cases; with it, in more. An upper bound needs
     draws of the posterior, EUBO = E_p[log w] = log p(x) + KL(p ‖ q), or a closed form, as that of `vi.exact.eubo`.
 
     Burda, Grosse and Salakhutdinov (arXiv:1509.00519); Ji and Shen, "Stochastic Variational Inference via Upper Bound"

@@ -73,15 +73,7 @@ def greater_than(low: ArrayLike) -> Support:
     Raises:
       ValueError: the bound is not finite.
     """
-    _check_finite("low", low)
-
-    def contains(value: jax.Array) -> jax.Array:
-        return jnp.all((value > low) & jnp.isfinite(value))
-
-    def bijector() -> Any:
-        return _bijectors.Chain([_bijectors.Shift(jnp.asarray(low, float)), _bijectors.Exp()])
-
-    return _by(f"greater_than({low})", bijector, contains)
+    return _half_line("greater_than", low, 1.0)
 
 
 def less_than(high: ArrayLike) -> Support:
@@ -90,16 +82,21 @@ def less_than(high: ArrayLike) -> Support:
     Raises:
       ValueError: the bound is not finite.
     """
-    _check_finite("high", high)
+    return _half_line("less_than", high, -1.0)
+
+
+def _half_line(name: str, end: ArrayLike, sign: float) -> Support:
+    if not bool(jnp.all(jnp.isfinite(end))):
+        raise ValueError(f"{name} needs a finite bound, got {end}: supports.real has none.")
 
     def contains(value: jax.Array) -> jax.Array:
-        return jnp.all((value < high) & jnp.isfinite(value))
+        return jnp.all((sign * (value - end) > 0) & jnp.isfinite(value))
 
     def bijector() -> Any:
-        shift, scale = _bijectors.Shift(jnp.asarray(high, float)), _bijectors.Scale(jnp.asarray(-1.0, float))
+        shift, scale = _bijectors.Shift(jnp.asarray(end, float)), _bijectors.Scale(jnp.asarray(sign, float))
         return _bijectors.Chain([shift, scale, _bijectors.Exp()])
 
-    return _by(f"less_than({high})", bijector, contains)
+    return _by(f"{name}({end})", bijector, contains)
 
 
 def _is_ordered(value: jax.Array) -> jax.Array:
@@ -159,8 +156,3 @@ Row i is (sinh u_i1, …, sinh u_i,i−1, 1, 0, …) over its length: for N = 2 
 
 def _tolerance(value: jax.Array) -> float:
     return math.sqrt(float(jnp.finfo(value.dtype).eps))
-
-
-def _check_finite(name: str, bound: ArrayLike) -> None:
-    if not bool(jnp.all(jnp.isfinite(bound))):
-        raise ValueError(f"{name} must be finite, got {bound}: supports.real has no bounds.")

@@ -92,7 +92,7 @@ def calibration(probabilities: jax.Array) -> Calibration:
         uniformity:  D = √M sup |F_M(t) − t| ~ sup |B(t)|, a Brownian bridge (Kolmogorov)
 
     T is the two-sample Kolmogorov–Smirnov statistic of p and 1 − p, as in the paper. Those two samples are one, so the
-    two-sample law, which takes them for independent, would reject a calibrated guide at 5 % in about 11 % of cases; the
+    two-sample law, which takes them for independent, would reject a calibrated guide more often than it says; the
     law used here is the right one for large M (Butler, "A Test for Symmetry Using the Sample Distribution Function",
     1969).
 

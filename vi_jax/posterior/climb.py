@@ -145,11 +145,16 @@ def _attempt(key: jax.Array, problem: Problem, rung: Rung, gaussian: Gaussian, *
         params=fit.params,
         fit=fit,
         pareto_k=k,
-        is_good=(k < _GOOD_K and share > _GOOD_SHARE) or (k < 1 and share > _ALL_BUT_EQUAL),
+        is_good=is_good(k, share),
         elbo=float(jnp.mean(log_w)),
         log_evidence=log_evidence,
         missed=tuple(missed(target, guide, fit.params, problem.beginning.places, log_evidence)),
     )
+
+
+def is_good(pareto_k: float, share: float) -> bool:
+    """Whether a rung will do, by k̂ and its effective sample size as a share of S."""
+    return (pareto_k < _GOOD_K and share > _GOOD_SHARE) or (pareto_k < 1 and share > _ALL_BUT_EQUAL)
 
 
 def _k(log_w: jax.Array) -> float:

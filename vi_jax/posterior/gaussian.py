@@ -14,8 +14,8 @@ from vi_jax.training.matching import batch_and_match
 from vi_jax.training.mode import find_modes
 from vi_jax.training.pathfinder import Pathfinder, log_weights, pathfinder
 
-# Pathfinder factors a [D, D] matrix at every step of every path.
-_MOST_PATHFINDER_DIMENSIONS = 200
+# Pathfinder, and batch and match, factor a [D, D] matrix at every step.
+_MOST_SMALL_DIMENSIONS = 200
 _NUM_PATHS = 4
 _NUM_DRAWS = 200
 _NUM_MATCHES = 100
@@ -45,8 +45,8 @@ def begin(key: jax.Array, log_density: Partial, start: jax.Array) -> Beginning:
     Pathfinder's best; then, twice, Laplace's approximation at the mode nearest to the best so far; then 100 updates of
     batch and match. Each is found in the coordinates in which the best so far is N(0, I), where L-BFGS and the Hessian
     are well conditioned in float32 too, and kept if its ELBO is larger on the same noise: a mode without a Gaussian
-    about it, as of the centred eight schools, is not. Beyond 200 dimensions Pathfinder, which is O(D³) a step, is left
-    out.
+    about it, as of the centred eight schools, is not. Beyond 200 dimensions Pathfinder and batch and match, which are
+    O(D³) a step, are left out.
 
     Args:
       key: typed key, consumed.
@@ -61,7 +61,10 @@ def begin(key: jax.Array, log_density: Partial, start: jax.Array) -> Beginning:
     elbo = _elbo(log_density, best, noise)
     met = [(Gaussian(*path), float(mass)) for *path, mass in zip(*paths, log_mass, strict=True)]
     # Each in the coordinates of the best before it.
-    for improve in (_laplace_within, _laplace_within, functools.partial(_match_within, match_key)):
+    improvements = [_laplace_within, _laplace_within]
+    if start.size <= _MOST_SMALL_DIMENSIONS:
+        improvements.append(functools.partial(_match_within, match_key))
+    for improve in improvements:
         candidate = compose(best, improve(Partial(_within, log_density, best), start.size))
         found = _elbo(log_density, candidate, noise)
         met.append((candidate, found))
@@ -79,7 +82,7 @@ def _places(met: list[tuple[Gaussian, float]]) -> Places:
 
 
 def _first(key: jax.Array, log_density: Partial, starts: jax.Array) -> tuple[Gaussian, Gaussian, jax.Array]:
-    if starts.shape[1] > _MOST_PATHFINDER_DIMENSIONS:
+    if starts.shape[1] > _MOST_SMALL_DIMENSIONS:
         modes = find_modes(log_density, starts)
         best = Gaussian(modes.location[jnp.argmax(modes.log_density)], jnp.eye(starts.shape[1], dtype=starts.dtype))
         return best, jax.tree.map(lambda leaf: leaf[None][:0], best), jnp.zeros(0)

@@ -37,10 +37,9 @@ def batch_and_match(
         Σ U Σ + Σ = V,   μ = μ_t/(1+λ) + λ/(1+λ) (Σ ḡ + z̄)
 
     The scores of a Gaussian are affine in z, so that B > D draws of any Gaussian tell a Gaussian target exactly, in
-    whatever units, and 200 updates are plenty. Elsewhere the noise is averaged away only once t is above B D: after 300
-    updates of 20 draws the eight schools are 0.4 nat below the best ELBO, after 3000 closer. What it comes to is the
-    match of scores, an affine-invariant Fisher divergence, and not the best ELBO: 0.03 nat below it on the non-centred
-    schools, 0.24 on the centred. Use it to start from, and for the coordinates of another fit.
+    whatever units, and 200 updates are plenty. Elsewhere the noise is averaged away only once t is above B D. What it
+    comes to is the match of scores, an affine-invariant Fisher divergence, and not the best ELBO: where the posterior
+    is no Gaussian it ends below it (docs/decisions/0007). Use it to start from, and for the coordinates of another fit.
 
     The equation for Σ is solved by V = L Lᵀ and the eigenvalues u of Lᵀ U L: Σ = L Q diag(2/(1 + √(1 + 4u))) Qᵀ Lᵀ,
     positive definite whatever the rounding.
