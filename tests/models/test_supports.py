@@ -57,6 +57,9 @@ def test_leading_axes_are_independent_copies(name):
         (supports.unit_interval, 1.0),
         (supports.interval(1, 2), 2.5),
         (supports.greater_than(1), 1.0),
+        (supports.greater_than(1), 0.5),
+        (supports.interval(1, 2), 0.5),
+        (supports.positive, -1.0),
         (supports.less_than(1), 2.0),
         (supports.ordered, np.array([0.0, 2.0, 1.0])),
         (supports.ordered, 1.0),
@@ -69,6 +72,25 @@ def test_leading_axes_are_independent_copies(name):
 )
 def test_what_is_outside_is_seen(support, outside):
     assert not bool(support.contains(jnp.asarray(outside)))
+
+
+@pytest.mark.parametrize(
+    ("support", "inside"),
+    [
+        (supports.positive, 0.1),
+        (supports.unit_interval, 0.9),
+        (supports.interval(1, 2), 1.5),
+        (supports.greater_than(1), 2.0),
+        (supports.less_than(1), 0.5),
+        (supports.ordered, np.array([-1.0, 2.0])),
+        (supports.simplex, np.array([0.9, 0.1])),
+        (supports.correlation_cholesky, np.array([[1.0, 0.0], [0.6, 0.8]])),
+    ],
+)
+def test_what_is_inside_is_reached(support, inside):
+    inside = jnp.asarray(inside)
+    assert bool(support.contains(inside))
+    np.testing.assert_allclose(support.constrain(support.unconstrain(inside)), inside, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
