@@ -88,11 +88,19 @@ def test_a_bound_states_its_formula_source_and_unit(bound):
     assert "arXiv" in text or "1999" in text
 
 
-def test_importing_the_library_imports_nothing_of_the_experiments():
+def test_importing_the_library_loads_jax_and_numpy_alone():
     heavy = ("experiments", "pandas", "matplotlib", "sklearn", "tyro", "rich.progress", "pooch", "numpyro", "orbax")
+    heavy += ("distrax", "tensorflow_probability", "flax", "optax", "chex", "scipy.stats")
     code = f"import sys, vi_jax; print([name for name in {heavy} if name in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_a_bound_and_an_estimator_load_no_distribution():
+    code = "import sys, jax.numpy as jnp, vi_jax as vi; vi.estimators.pathwise(vi.bounds.iwae)(jnp.zeros((2, 1)));"
+    code += "print('distrax' in sys.modules, 'optax' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["False", "False"]
 
 
 def test_importing_the_library_starts_no_device():

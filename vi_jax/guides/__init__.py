@@ -1,5 +1,7 @@
 """Approximate posteriors q(z | x; φ), each a function that returns a `Guide`."""
 
+from typing import TYPE_CHECKING
+
 from vi_jax.guides.amortized import bernoulli_encoder as bernoulli_encoder
 from vi_jax.guides.amortized import categorical_encoder as categorical_encoder
 from vi_jax.guides.amortized import gaussian_encoder as gaussian_encoder
@@ -32,11 +34,26 @@ from vi_jax.guides.gaussian import full_rank as full_rank
 from vi_jax.guides.gaussian import mean_field as mean_field
 from vi_jax.guides.gaussian import scale_tril as scale_tril
 from vi_jax.guides.low_rank import LowRank as LowRank
-from vi_jax.guides.low_rank import LowRankNormal as LowRankNormal
 from vi_jax.guides.low_rank import low_rank as low_rank
-from vi_jax.guides.mixture import DiagonalMixture as DiagonalMixture
 from vi_jax.guides.mixture import GaussianMixture as GaussianMixture
 from vi_jax.guides.mixture import gaussian_mixture as gaussian_mixture
 from vi_jax.guides.preconditioned import preconditioned as preconditioned
 from vi_jax.guides.relaxed import relaxed as relaxed
 from vi_jax.guides.relaxed import straight_through as straight_through
+
+if TYPE_CHECKING:
+    from vi_jax.guides.diagonal_mixture import DiagonalMixture as DiagonalMixture
+    from vi_jax.guides.low_rank_normal import LowRankNormal as LowRankNormal
+
+
+def __getattr__(name: str) -> type:
+    """Returns a class that derives from one of distrax, which `import vi_jax` does not load."""
+    if name == "DiagonalMixture":
+        from vi_jax.guides.diagonal_mixture import DiagonalMixture
+
+        return DiagonalMixture
+    if name == "LowRankNormal":
+        from vi_jax.guides.low_rank_normal import LowRankNormal
+
+        return LowRankNormal
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import distrax
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
@@ -11,6 +9,7 @@ from numpy.typing import ArrayLike
 from vi_jax import checks
 from vi_jax.guides.discrete import code_support
 from vi_jax.guides.encoder import encoder, gaussian_of
+from vi_jax.lazy import distrax
 from vi_jax.types import Guide, PyTree
 
 
@@ -19,7 +18,7 @@ def gaussian_encoder(
     latent_dim: int,
     *,
     hidden: Sequence[int] = (100, 100),
-    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
     mean: ArrayLike | None = None,
 ) -> Guide:
     """Makes q(z | x) = N(loc, diag(exp(log_scale))²) with (loc, log_scale) = MLP_φ(x), two linear heads on one trunk.
@@ -52,7 +51,7 @@ def bernoulli_encoder(
     latent_dim: int,
     *,
     hidden: Sequence[int] = (100, 100),
-    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
     mean: ArrayLike | None = None,
 ) -> Guide:
     """Makes q(z | x) = Π_j Bernoulli(z_j; sigmoid(l_j)) with l = MLP_φ(x), for binary latents.
@@ -92,7 +91,7 @@ def categorical_encoder(
     num_categories: int,
     *,
     hidden: Sequence[int] = (100, 100),
-    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
     mean: ArrayLike | None = None,
 ) -> Guide:
     """Makes q(z = c | x) = softmax(l)_c with l = MLP_φ(x), for one latent with C values.

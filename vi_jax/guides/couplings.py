@@ -1,18 +1,15 @@
 """Coupling layers with a context: what the flows of `guides.flow` are stacks of (flax linen, distrax)."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import distrax
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
 from vi_jax.guides.gaussian import check_positive
-from vi_jax.guides.spline import RationalQuadratic
+from vi_jax.lazy import distrax
 from vi_jax.types import PyTree
 
 # A layer stretches by e^{±2} at most, so that nothing overflows in a stack; log_scale outside has no such limit.
@@ -23,7 +20,7 @@ class Couplings(NamedTuple):
     """`init: key -> tuple of φ`; `distribution: (tuple of φ, outer bijector [D], context) -> law of z`."""
 
     init: Callable[[jax.Array], tuple[PyTree, ...]]
-    distribution: Callable[[tuple[PyTree, ...], Any, jax.Array], distrax.Transformed]
+    distribution: Callable[[tuple[PyTree, ...], Any, jax.Array], "distrax.Transformed"]
 
 
 class Transform(NamedTuple):
@@ -35,7 +32,7 @@ class Transform(NamedTuple):
     """
 
     num_parameters: int
-    bijector: Callable[[jax.Array], distrax.Bijector]
+    bijector: Callable[[jax.Array], "distrax.Bijector"]
 
 
 def affine() -> Transform:
@@ -52,6 +49,8 @@ def spline(num_bins: int, bound: float) -> Transform:
 
     A spline alone maps ±bound to itself: it can bend what stays inside, and shift nothing beyond.
     """
+    from vi_jax.guides.spline import RationalQuadratic
+
     num_bins = checks.check_positive_int("num_bins", num_bins)
     bound, outer = check_positive("bound", bound), affine()
 
@@ -59,31 +58,6 @@ def spline(num_bins: int, bound: float) -> Transform:
         return distrax.Chain([outer.bijector(raw[:2]), RationalQuadratic(raw[2:], bound)])
 
     return Transform(outer.num_parameters + 3 * num_bins - 1, bijector)
-
-
-class _Conditioner(nn.Module):
-    """`([kept], [context]) -> [P, moved]`; zero at `init`, so that a layer starts as identity.
-
-    The context has a matrix of its own: mapped over draws, its product is computed once per datum.
-    """
-
-    hidden: Sequence[int]
-    shape: tuple[int, int]
-    activation: Callable[[jax.Array], jax.Array]
-
-    @nn.compact
-    def __call__(self, kept: jax.Array, context: jax.Array) -> jax.Array:
-        dtype = jnp.result_type(float)
-        dense = functools.partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform(), param_dtype=dtype)
-        first, *others = self.hidden
-        h = dense(first, name="kept")(kept)
-        if context.size:
-            h = h + dense(first, name="context", use_bias=False)(context)
-        for width in others:
-            h = dense(width)(self.activation(h))
-        size = math.prod(self.shape)
-        output = nn.Dense(size, kernel_init=nn.initializers.zeros, param_dtype=dtype, name="output")
-        return output(self.activation(h)).reshape(self.shape)
 
 
 def couplings(
@@ -95,6 +69,8 @@ def couplings(
     transform: Transform,
 ) -> Couplings:
     """Makes the stack of couplings, after the checks of every flow."""
+    from vi_jax.guides.networks import Conditioner
+
     if checks.check_positive_int("latent_dim", dim) < 2:
         raise ValueError("latent_dim must be at least 2 for a coupling, got 1: take gaussian_encoder or mean_field.")
     num_layers = checks.check_positive_int("num_layers", num_layers)
@@ -104,7 +80,7 @@ def couplings(
     lower = dim // 2
     # Layers in the order in which noise passes: even ones keep the lower coordinates and move the upper.
     kept = [lower if layer % 2 == 0 else dim - lower for layer in range(num_layers)]
-    networks = [_Conditioner(widths, (transform.num_parameters, dim - size), activation) for size in kept]
+    networks = [Conditioner(widths, (transform.num_parameters, dim - size), activation) for size in kept]
 
     def init(key: jax.Array) -> tuple[PyTree, ...]:
         keys = jax.random.split(key, num_layers)
@@ -129,5 +105,5 @@ def couplings(
     return Couplings(init, distribution)
 
 
-def _condition(network: _Conditioner, phi: PyTree, context: jax.Array, kept: Any) -> Any:
+def _condition(network: Any, phi: PyTree, context: jax.Array, kept: Any) -> Any:
     return network.apply({"params": phi}, kept, context)

@@ -3,12 +3,12 @@
 `guides.relaxed` makes draws that have one, for another problem, and `guides.straight_through` for this one with a bias.
 """
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.types import Guide, PyTree
 
 MAX_SUPPORT_DIM = 12

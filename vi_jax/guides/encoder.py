@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import distrax
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.shapes import check_noise, check_shape
 from vi_jax.types import Guide, PyTree
 
@@ -38,24 +37,6 @@ class Encoder(NamedTuple):
     encode: Callable[[PyTree, jax.Array], Encoded]
 
 
-class _Network(nn.Module):
-    """Linear heads on one trunk: `x [data_dim] -> ({head: [dim]}, trunk)`."""
-
-    hidden: Sequence[int]
-    heads: Sequence[str]
-    dim: int
-    activation: Callable[[jax.Array], jax.Array]
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
-        dtype = jnp.result_type(float)
-        weights = nn.initializers.glorot_uniform()
-        for width in self.hidden:
-            x = self.activation(nn.Dense(width, kernel_init=weights, param_dtype=dtype)(x))
-        heads = {head: nn.Dense(self.dim, kernel_init=weights, param_dtype=dtype, name=head)(x) for head in self.heads}
-        return heads, x
-
-
 def gaussian_of(network: Encoder, latent_dim: int) -> Guide:
     """Makes q(z | x) = N(loc, diag(exp(log_scale))²) of a network with the heads `loc` and `log_scale`."""
     init, encode = network
@@ -81,12 +62,14 @@ def encoder(
     mean: ArrayLike | None,
 ) -> Encoder:
     """Makes linear heads `[dim]` on an MLP of x − mean, after the checks of every encoder."""
+    from vi_jax.guides.networks import Heads
+
     data_dim = checks.check_positive_int("data_dim", data_dim)
     widths = tuple(checks.check_positive_int("hidden", width) for width in hidden)
-    return encoder_of(_Network(widths, tuple(heads), dim, activation), data_dim, mean)
+    return encoder_of(Heads(widths, tuple(heads), dim, activation), data_dim, mean)
 
 
-def encoder_of(network: nn.Module, data_dim: int, mean: ArrayLike | None) -> Encoder:
+def encoder_of(network: Any, data_dim: int, mean: ArrayLike | None) -> Encoder:
     """Makes an encoder of a linen module `x − mean -> (heads, trunk)`."""
     centre = checks.check_mean(mean, data_dim)
 

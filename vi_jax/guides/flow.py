@@ -16,8 +16,6 @@ Flows" (arXiv:1505.05770).
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import distrax
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
@@ -25,6 +23,7 @@ from numpy.typing import ArrayLike
 from vi_jax.guides.couplings import Couplings, affine, couplings, spline
 from vi_jax.guides.encoder import encoder
 from vi_jax.guides.gaussian import mean_field
+from vi_jax.lazy import distrax
 from vi_jax.shapes import check_noise
 from vi_jax.types import Guide, PyTree
 
@@ -47,7 +46,7 @@ def flow(
     base: Callable[[int], Guide] = mean_field,
     num_layers: int = 4,
     coupling_hidden: Sequence[int] = (32, 32),
-    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
 ) -> Guide:
     """Makes the law of z = m + L f_1(… f_L(ε)), affine couplings on ε ~ N(0, I), the same for every x.
 
@@ -80,7 +79,7 @@ def spline_flow(
     num_bins: int = 8,
     bound: float = 5.0,
     coupling_hidden: Sequence[int] = (32, 32),
-    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
 ) -> Guide:
     """Makes `flow` with a monotone rational-quadratic spline before each affine coupling.
 
@@ -115,7 +114,7 @@ def flow_encoder(
     hidden: Sequence[int] = (100, 100),
     num_layers: int = 4,
     coupling_hidden: Sequence[int] = (32, 32),
-    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
     mean: ArrayLike | None = None,
 ) -> Guide:
     """Makes `flow` with (loc, log_scale, context) = MLP_φ(x), the context seen by every coupling.
@@ -176,7 +175,7 @@ def _on_base(dim: int, base: Callable[[int], Guide], stack: Couplings) -> Guide:
 
 
 def _guide(
-    dim: int, init: Callable[[jax.Array], FlowParams], distribution: Callable[..., distrax.Transformed]
+    dim: int, init: Callable[[jax.Array], FlowParams], distribution: Callable[..., "distrax.Transformed"]
 ) -> Guide:
     def from_noise(phi: FlowParams, x: PyTree, noise: jax.Array) -> jax.Array:
         bijector: Any = distribution(phi, x).bijector

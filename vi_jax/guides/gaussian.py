@@ -6,7 +6,6 @@ All are reparameterized, z = m + L ε with ε ~ N(0, I), and say so by `from_noi
 import math
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +13,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.shapes import check_noise, check_shape
 from vi_jax.types import Guide, PyTree
 

@@ -3,13 +3,11 @@
 import math
 from typing import Any, NamedTuple
 
-import distrax
 import jax
 
 from vi_jax.guides.concrete import BinaryConcrete, Concrete, Relaxation
+from vi_jax.lazy import distrax
 from vi_jax.types import Guide, PyTree
-
-_RELAXED = {distrax.Bernoulli: BinaryConcrete, distrax.Categorical: Concrete, distrax.OneHotCategorical: Concrete}
 
 
 def relaxed(guide: Guide, *, temperature: float) -> Guide:
@@ -107,7 +105,8 @@ def relaxation(distribution: Any, temperature: jax.Array | float) -> Relaxation:
       ValueError: it is neither.
     """
     inner: Any = distribution.distribution if type(distribution) is distrax.Independent else distribution
-    family = _RELAXED.get(type(inner))
+    relaxed = {distrax.Bernoulli: BinaryConcrete, distrax.Categorical: Concrete, distrax.OneHotCategorical: Concrete}
+    family = relaxed.get(type(inner))
     if family is None:
         raise ValueError(
             f"only a guide of bits or categories is relaxed, a distrax Bernoulli, Categorical or OneHotCategorical or "

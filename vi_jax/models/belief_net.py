@@ -4,21 +4,20 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import distrax
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vi_jax.lazy import distrax
 from vi_jax.models import likelihoods
-from vi_jax.models.deep import DenseNetwork, dense_pixels
+from vi_jax.models.deep import dense_pixels
 from vi_jax.models.enumeration import CodeDistribution, codes, log_sum_over_codes
 from vi_jax.models.exact import ExactModel
 from vi_jax.models.layered import check_networks, dense_layer, init_of, layered
 from vi_jax.models.likelihoods import Likelihood
 from vi_jax.models.partial import Partial
-from vi_jax.models.pixels import constant, dtype_of
+from vi_jax.models.pixels import Network, constant, dtype_of
 from vi_jax.types import PyTree
 
 
@@ -52,7 +51,7 @@ def deep_belief_net(
     *,
     hidden: Sequence[Sequence[int]],
     likelihood: Likelihood | None = None,
-    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
     mean: ArrayLike | None = None,
 ) -> ExactModel:
     """Makes z_L ~ Bernoulli(σ(b)), z_l | z_{l+1} ~ Bernoulli(σ(NET_θ(z_{l+1}))), x | z_1 ~ likelihood(NET_θ(z_1)).
@@ -113,11 +112,11 @@ def deep_belief_net(
     return ExactModel(model, log_evidence, posterior)
 
 
-def _bits(logits: jax.Array) -> distrax.Independent:
+def _bits(logits: jax.Array) -> "distrax.Independent":
     return distrax.Independent(distrax.Bernoulli(logits=logits, dtype=logits.dtype), 1)
 
 
-def _bits_given(network: DenseNetwork, theta: PyTree, above: jax.Array) -> distrax.Independent:
+def _bits_given(network: Network, theta: PyTree, above: jax.Array) -> "distrax.Independent":
     outputs: Any = network.apply({"params": theta}, above)
     return _bits(outputs["logits"])
 

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.models.bernoulli import bernoulli_log_prob, mean_logit
 from vi_jax.models.exact import ExactModel
 from vi_jax.models.partial import Partial, split, sum_visible

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.models.bernoulli import bernoulli_log_prob, mean_logit
 from vi_jax.models.enumeration import CodeDistribution, codes, log_sum_over_codes
 from vi_jax.models.exact import ExactModel
@@ -188,5 +188,5 @@ def _log_one_plus_exp(logits: jax.Array) -> jax.Array:
     return -jnp.sum(bernoulli_log_prob(logits, jnp.zeros_like(logits)))
 
 
-def _bernoulli(logits: jax.Array) -> distrax.Independent:
+def _bernoulli(logits: jax.Array) -> "distrax.Independent":
     return distrax.Independent(distrax.Bernoulli(logits=logits, dtype=logits.dtype), 1)

@@ -3,11 +3,11 @@
 import math
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.models.exact import ExactModel
 from vi_jax.shapes import check_shape
 from vi_jax.types import Model
@@ -190,5 +190,5 @@ def gaussian_mean(
     return ExactModel(Model(init, log_joint, sample, prior, likelihood), log_evidence, posterior)
 
 
-def _gaussian(mean: jax.Array, variance: float) -> distrax.MultivariateNormalDiag:
+def _gaussian(mean: jax.Array, variance: float) -> "distrax.MultivariateNormalDiag":
     return distrax.MultivariateNormalDiag(mean, jnp.full_like(mean, math.sqrt(variance)))

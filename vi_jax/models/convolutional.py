@@ -1,43 +1,17 @@
 """A convolutional decoder of 28 × 28 pixels (flax linen)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
 from vi_jax.models.likelihoods import Likelihood
-from vi_jax.models.pixels import Initializer, constant, pixels, standard_prior
+from vi_jax.models.pixels import constant, pixels, standard_prior
 from vi_jax.types import Model
 
 SIDE = 28
 """Height and width of the image; x is its SIDE² pixels, row by row."""
-
-
-class _Upsampling(nn.Module):
-    """`[latent_dim] -> {head: [784], shared name: scalar}`: 7 × 7, 14 × 14, and a convolution to 28 × 28 per head."""
-
-    channels: Sequence[int]
-    activation: Callable[[jax.Array], jax.Array]
-    heads: Mapping[str, Initializer]
-    shared: Mapping[str, Initializer]
-
-    @nn.compact
-    def __call__(self, z: jax.Array) -> dict[str, jax.Array]:
-        dtype, weights = jnp.result_type(float), nn.initializers.glorot_uniform()
-        narrow, wide = self.channels
-        quarter = SIDE // 4
-        z = self.activation(nn.Dense(quarter**2 * wide, kernel_init=weights, param_dtype=dtype)(z))
-        image = z.reshape(quarter, quarter, wide)
-        up = {"kernel_size": (4, 4), "strides": (2, 2), "kernel_init": weights, "param_dtype": dtype}
-        image = self.activation(nn.ConvTranspose(narrow, **up)(image))
-        outputs = {}
-        for name, bias in self.heads.items():
-            head = nn.ConvTranspose(1, use_bias=False, name=name, **up)(image)
-            outputs[name] = head.reshape(-1) + self.param(f"{name}_bias", bias, (SIDE**2,), dtype)
-        return outputs | {name: self.param(name, value, (), dtype) for name, value in self.shared.items()}
 
 
 def convolutional_decoder(
@@ -45,7 +19,7 @@ def convolutional_decoder(
     *,
     likelihood: Likelihood,
     channels: tuple[int, int] = (32, 64),
-    activation: Callable[[jax.Array], jax.Array] = nn.relu,
+    activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
     mean: ArrayLike | None = None,
 ) -> Model:
     """Makes z ~ N(0, I), x | z ~ likelihood(NET_θ(z)) of 28 × 28 pixels, NET two transposed convolutions.
@@ -73,6 +47,9 @@ def convolutional_decoder(
     widths = tuple(checks.check_positive_int("channels", width) for width in channels)
     if len(widths) != 2:
         raise ValueError(f"channels must be two, of 14 × 14 and of 7 × 7, got {channels}: (32, 64).")
+    from vi_jax.models.networks import Upsampling
+
     heads = {name: constant(bias) for name, bias in likelihood.bias(mean, SIDE**2).items()}
     shared = {name: constant(value) for name, value in likelihood.shared.items()}
-    return standard_prior(pixels(_Upsampling(widths, activation, heads, shared), latent_dim, SIDE**2, likelihood))
+    network = Upsampling(widths, activation, heads, shared)
+    return standard_prior(pixels(network, latent_dim, SIDE**2, likelihood))

@@ -1,8 +1,7 @@
 """Decoders: one layer of latents, and dense networks between it and the datum (flax linen)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
@@ -10,39 +9,8 @@ from numpy.typing import ArrayLike
 from vi_jax import checks
 from vi_jax.models import likelihoods
 from vi_jax.models.likelihoods import Likelihood
-from vi_jax.models.pixels import Initializer, Pixels, constant, pixels, standard_prior
+from vi_jax.models.pixels import Pixels, constant, pixels, standard_prior
 from vi_jax.types import Model
-
-
-class DenseNetwork(nn.Module):
-    """`[latent_dim] -> {head: [dim], shared name: scalar}`: linear heads on one trunk.
-
-    Attributes:
-      hidden: widths of the trunk.
-      dim: length of every head.
-      activation: elementwise non-linearity.
-      heads: name -> initializer of the head's bias.
-      shared: name -> initializer of a scalar that does not depend on the input.
-    """
-
-    hidden: Sequence[int]
-    dim: int
-    activation: Callable[[jax.Array], jax.Array]
-    heads: Mapping[str, Initializer]
-    shared: Mapping[str, Initializer]
-
-    @nn.compact
-    def __call__(self, z: jax.Array) -> dict[str, jax.Array]:
-        """Returns every output by name."""
-        dtype = jnp.result_type(float)
-        weights = nn.initializers.glorot_uniform()
-        for width in self.hidden:
-            z = self.activation(nn.Dense(width, kernel_init=weights, param_dtype=dtype)(z))
-        outputs = {
-            name: nn.Dense(self.dim, kernel_init=weights, bias_init=bias, param_dtype=dtype, name=name)(z)
-            for name, bias in self.heads.items()
-        }
-        return outputs | {name: self.param(name, value, (), dtype) for name, value in self.shared.items()}
 
 
 def decoder(
@@ -51,7 +19,7 @@ def decoder(
     *,
     likelihood: Likelihood,
     hidden: Sequence[int] = (100, 100),
-    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
     mean: ArrayLike | None = None,
 ) -> Model:
     """Makes z ~ N(0, I), x | z ~ likelihood(MLP_θ(z)): the decoder of a variational autoencoder.
@@ -87,7 +55,7 @@ def bernoulli_decoder(
     data_dim: int,
     *,
     hidden: Sequence[int] = (100, 100),
-    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
     mean: ArrayLike | None = None,
 ) -> Model:
     """Makes z ~ N(0, I), x_i | z ~ Bernoulli(sigmoid(l_i)), l = MLP_θ(z): `decoder` of binary pixels.
@@ -133,6 +101,8 @@ def dense_pixels(
     latent_dim = checks.check_positive_int("latent_dim", latent_dim)
     data_dim = checks.check_positive_int("data_dim", data_dim)
     widths = tuple(checks.check_positive_int("hidden", width) for width in hidden)
+    from vi_jax.models.networks import DenseNetwork
+
     heads = {name: constant(bias) for name, bias in likelihood.bias(mean, data_dim).items()}
     shared = {name: constant(value) for name, value in likelihood.shared.items()}
     network = DenseNetwork(widths, data_dim, activation, heads, shared)

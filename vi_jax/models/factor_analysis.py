@@ -13,12 +13,12 @@ Analysis" (1999).
 import math
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.models.exact import ExactModel
 from vi_jax.models.partial import Partial, split, sum_visible
 from vi_jax.shapes import check_shape

@@ -11,12 +11,12 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from vi_jax.lazy import distrax
 from vi_jax.shapes import check_shape
 from vi_jax.types import Model
 

@@ -4,8 +4,6 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import distrax
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,11 +11,12 @@ from numpy.typing import ArrayLike
 
 from vi_jax import checks
 from vi_jax.chains import ChainDistribution, ReversedChain
+from vi_jax.lazy import distrax
 from vi_jax.models import likelihoods
-from vi_jax.models.deep import DenseNetwork, dense_pixels
+from vi_jax.models.deep import dense_pixels
 from vi_jax.models.likelihoods import Likelihood
 from vi_jax.models.partial import Partial
-from vi_jax.models.pixels import Pixels, constant, standard_normal
+from vi_jax.models.pixels import Network, Pixels, constant, standard_normal
 from vi_jax.shapes import check_layers
 from vi_jax.types import Model, PyTree
 
@@ -31,7 +30,7 @@ def hierarchical_decoder(
     *,
     hidden: Sequence[Sequence[int]],
     likelihood: Likelihood | None = None,
-    activation: Callable[[jax.Array], jax.Array] = nn.tanh,
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh,
     mean: ArrayLike | None = None,
 ) -> Model:
     """Makes z_L ~ N(0, I), z_l | z_{l+1} ~ N(loc, diag(exp(log_scale))²), x | z_1 ~ likelihood(MLP_θ(z_1)).
@@ -127,17 +126,19 @@ def dense_layer(
     dim: int,
     activation: Callable[[jax.Array], jax.Array],
     heads: dict[str, Callable[..., jax.Array]],
-) -> DenseNetwork:
+) -> Network:
     """Returns the network of one layer of latents given the one above, its widths checked."""
+    from vi_jax.models.networks import DenseNetwork
+
     widths = tuple(checks.check_positive_int("hidden", width) for width in hidden)
     return DenseNetwork(widths, dim, activation, heads, {})
 
 
-def init_of(network: DenseNetwork, dim_above: int) -> Init:
+def init_of(network: Network, dim_above: int) -> Init:
     """Returns `key -> theta` of a network whose input has this length."""
     return lambda key: network.init(key, jnp.zeros(dim_above))["params"]
 
 
-def _gaussian_given(network: DenseNetwork, theta: PyTree, above: jax.Array) -> distrax.MultivariateNormalDiag:
+def _gaussian_given(network: Network, theta: PyTree, above: jax.Array) -> "distrax.MultivariateNormalDiag":
     outputs: Any = network.apply({"params": theta}, above)
     return distrax.MultivariateNormalDiag(outputs["loc"], jnp.exp(outputs["log_scale"]))

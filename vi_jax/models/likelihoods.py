@@ -11,13 +11,13 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.models.bernoulli import bernoulli_log_prob, mean_logit
 from vi_jax.models.levels import Binomial, DiscretizedLogistic, binomial_log_prob, discretized_logistic_log_prob
 
@@ -182,7 +182,7 @@ def discretized_logistic(num_levels: int = 256) -> Likelihood:
     )
 
 
-def _normal(loc: jax.Array, log_scale: jax.Array) -> distrax.MultivariateNormalDiag:
+def _normal(loc: jax.Array, log_scale: jax.Array) -> "distrax.MultivariateNormalDiag":
     return distrax.MultivariateNormalDiag(loc, jnp.broadcast_to(jnp.exp(log_scale), loc.shape))
 
 

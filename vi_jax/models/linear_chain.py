@@ -16,12 +16,12 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
 from vi_jax.chains import ChainDistribution, ReversedChain
+from vi_jax.lazy import distrax
 from vi_jax.models.exact import ExactModel
 from vi_jax.shapes import check_layers, check_shape
 from vi_jax.types import Model
@@ -114,7 +114,7 @@ def _initial(key: jax.Array, dim: int, dim_above: int) -> LinearLayer:
     return LinearLayer(W, jax.random.normal(b_key, (dim,)), jnp.zeros(dim))
 
 
-def _given_above(layer: LinearLayer, above: jax.Array) -> distrax.MultivariateNormalDiag:
+def _given_above(layer: LinearLayer, above: jax.Array) -> "distrax.MultivariateNormalDiag":
     """p(z_l | z_{l+1})."""
     return distrax.MultivariateNormalDiag(layer.W @ above + layer.b, jnp.exp(layer.log_scale))
 
@@ -131,11 +131,11 @@ def _marginals(theta: LinearChain) -> list[tuple[jax.Array, jax.Array]]:
 
 def _given_below(
     layer: LinearLayer, below: tuple[jax.Array, jax.Array], above: tuple[jax.Array, jax.Array], z: jax.Array
-) -> distrax.MultivariateNormalTri:
+) -> "distrax.MultivariateNormalTri":
     """p(z_{l+1} | z_l = z), from layer l and the marginal moments of z_l and z_{l+1}."""
     gain = jnp.linalg.solve(below[1], layer.W @ above[1]).T
     return _gaussian(above[0] + gain @ (z - below[0]), above[1] - gain @ layer.W @ above[1])
 
 
-def _gaussian(mean: jax.Array, covariance: jax.Array) -> distrax.MultivariateNormalTri:
+def _gaussian(mean: jax.Array, covariance: jax.Array) -> "distrax.MultivariateNormalTri":
     return distrax.MultivariateNormalTri(mean, jnp.linalg.cholesky(covariance))

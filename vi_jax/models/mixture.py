@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +15,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.models.exact import ExactModel
 from vi_jax.shapes import check_shape
 from vi_jax.types import Model, PyTree

@@ -2,13 +2,13 @@
 
 import math
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.models.exact import ExactModel
 from vi_jax.shapes import check_shape
 from vi_jax.types import Model

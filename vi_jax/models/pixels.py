@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vi_jax.lazy import distrax
 from vi_jax.models.likelihoods import Likelihood
 from vi_jax.models.partial import Partial, split, sum_visible
 from vi_jax.shapes import check_shape
@@ -85,7 +85,7 @@ def standard_prior(pixels: Pixels) -> Model:
     return Model(pixels.init, log_joint, sample, prior, pixels.likelihood)
 
 
-def standard_normal(dim: int, theta: PyTree) -> distrax.MultivariateNormalDiag:
+def standard_normal(dim: int, theta: PyTree) -> "distrax.MultivariateNormalDiag":
     """Returns N(0, I) in the precision of θ."""
     zeros = jnp.zeros(dim, dtype_of(theta))
     return distrax.MultivariateNormalDiag(zeros, jnp.ones_like(zeros))

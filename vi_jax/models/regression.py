@@ -8,7 +8,6 @@ by `jax.tree.map(lambda leaf: leaf[None], data)`. There is no intercept but a co
 import math
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +16,7 @@ from jax.scipy.stats import norm
 from jax.typing import DTypeLike
 
 from vi_jax import checks
+from vi_jax.lazy import distrax
 from vi_jax.models.exact import ExactModel
 from vi_jax.models.global_latent import global_latent
 from vi_jax.shapes import check_shape
@@ -146,7 +146,7 @@ def logistic_regression(num_data: int, dim: int, *, prior_variance: float = 1.0)
     return global_latent(init, log_prior, log_likelihood, num_data=num_data)._replace(prior=prior)
 
 
-def _isotropic(dim: int, scale: jax.Array) -> distrax.MultivariateNormalDiag:
+def _isotropic(dim: int, scale: jax.Array) -> "distrax.MultivariateNormalDiag":
     return distrax.MultivariateNormalDiag(jnp.zeros(dim, scale.dtype), jnp.full(dim, scale))
 
 

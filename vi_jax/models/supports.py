@@ -16,9 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from tensorflow_probability.substrates import jax as tfp
 
-_bijectors: Any = tfp.bijectors
+from vi_jax.lazy import tfp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +61,7 @@ def interval(low: ArrayLike, high: ArrayLike) -> Support:
         return jnp.all((value > low) & (value < high))
 
     def bijector() -> Any:
-        return _bijectors.Sigmoid(low=jnp.asarray(low, float), high=jnp.asarray(high, float))
+        return tfp.bijectors.Sigmoid(low=jnp.asarray(low, float), high=jnp.asarray(high, float))
 
     return _by(f"interval({low}, {high})", bijector, contains)
 
@@ -93,8 +92,8 @@ def _half_line(name: str, end: ArrayLike, sign: float) -> Support:
         return jnp.all((sign * (value - end) > 0) & jnp.isfinite(value))
 
     def bijector() -> Any:
-        shift, scale = _bijectors.Shift(jnp.asarray(end, float)), _bijectors.Scale(jnp.asarray(sign, float))
-        return _bijectors.Chain([shift, scale, _bijectors.Exp()])
+        shift, scale = tfp.bijectors.Shift(jnp.asarray(end, float)), tfp.bijectors.Scale(jnp.asarray(sign, float))
+        return tfp.bijectors.Chain([shift, scale, tfp.bijectors.Exp()])
 
     return _by(f"{name}({end})", bijector, contains)
 
@@ -129,22 +128,22 @@ real = Support(
 )
 """Any finite numbers, as they are."""
 
-positive = _by("positive", lambda: _bijectors.Exp(), lambda value: jnp.all((value > 0) & jnp.isfinite(value)))
+positive = _by("positive", lambda: tfp.bijectors.Exp(), lambda value: jnp.all((value > 0) & jnp.isfinite(value)))
 """(0, ∞), by e^u."""
 
-unit_interval = _by("unit_interval", lambda: _bijectors.Sigmoid(), lambda value: jnp.all((value > 0) & (value < 1)))
+unit_interval = _by("unit_interval", lambda: tfp.bijectors.Sigmoid(), lambda value: jnp.all((value > 0) & (value < 1)))
 """(0, 1), by sigmoid(u)."""
 
-ordered = _by("ordered", lambda: _bijectors.Ascending(), _is_ordered)
+ordered = _by("ordered", lambda: tfp.bijectors.Ascending(), _is_ordered)
 """x_1 < x_2 < …, along the last axis, by x_1 = u_1 and x_{i+1} = x_i + softplus(u_{i+1})."""
 
-simplex = _by("simplex", lambda: _bijectors.IteratedSigmoidCentered(), _is_simplex)
+simplex = _by("simplex", lambda: tfp.bijectors.IteratedSigmoidCentered(), _is_simplex)
 """x_i > 0, Σ x_i = 1, along the last axis, by breaking a stick at N − 1 places; u = 0 is the centre."""
 
 
 def _correlation_cholesky() -> Any:
     # Without the sinh, a correlation that is uniform has the tails |u|^−3, which no guide of this library has.
-    return _bijectors.Chain([_bijectors.CorrelationCholesky(), _bijectors.Sinh()])
+    return tfp.bijectors.Chain([tfp.bijectors.CorrelationCholesky(), tfp.bijectors.Sinh()])
 
 
 correlation_cholesky = _by("correlation_cholesky", _correlation_cholesky, _is_correlation_cholesky)

@@ -8,12 +8,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vi_jax.lazy import distrax
 from vi_jax.models.enumeration import log_sum
 from vi_jax.models.exact import ExactModel
 from vi_jax.types import Model

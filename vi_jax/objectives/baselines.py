@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
+from vi_jax.lazy import optax
 from vi_jax.shapes import check_shape
 from vi_jax.types import PyTree
 
@@ -87,7 +87,7 @@ def no_prediction() -> Predictor:
     return Predictor(lambda key: (), predict)
 
 
-def start_baseline(key: jax.Array, predictor: Predictor, optimizer: optax.GradientTransformation) -> Baseline:
+def start_baseline(key: jax.Array, predictor: Predictor, optimizer: "optax.GradientTransformation") -> Baseline:
     """Returns the baseline before the first step: c = v = 0.
 
     Args:
@@ -104,7 +104,7 @@ def start_baseline(key: jax.Array, predictor: Predictor, optimizer: optax.Gradie
 
 
 def advance(
-    predictor: Predictor, optimizer: optax.GradientTransformation, baseline: Baseline, x: PyTree, signal: jax.Array
+    predictor: Predictor, optimizer: "optax.GradientTransformation", baseline: Baseline, x: PyTree, signal: jax.Array
 ) -> tuple[jax.Array, Baseline]:
     """Returns the signal less its baseline, `[B, K]`, and the baseline after one step of least squares.
 

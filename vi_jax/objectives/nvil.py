@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from vi_jax import checks
+from vi_jax.lazy import optax
 from vi_jax.log_weights import (
     batch_draws,
     check_inputs,
@@ -34,7 +34,7 @@ def nvil(
     model: Model,
     guide: Guide,
     predictor: Predictor,
-    optimizer: optax.GradientTransformation,
+    optimizer: "optax.GradientTransformation",
     *,
     num_samples: int = 1,
     divisor: Callable[[jax.Array], jax.Array] = at_least_one,

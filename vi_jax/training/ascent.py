@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from vi_jax import checks
+from vi_jax.lazy import optax
 
 LogDensity = Callable[[jax.Array], jax.Array]
 """z `[D]` -> scalar, in nats up to a constant."""

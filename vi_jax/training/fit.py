@@ -4,10 +4,10 @@ import functools
 from typing import Any
 
 import jax
-import optax
 from jax.tree_util import Partial
 
 from vi_jax.checks import check_batch, check_key, check_no_nan, check_positive_int
+from vi_jax.lazy import optax
 from vi_jax.objectives import StatefulObjective
 from vi_jax.training.evaluate import Evaluate, scan_and_evaluate, steps_before
 from vi_jax.training.step import History, Prepare, TrainState, init_state, make_step
@@ -17,7 +17,7 @@ from vi_jax.types import Objective, Params, PyTree
 def fit(
     key: jax.Array | None,
     objective: Objective | StatefulObjective,
-    optimizer: optax.GradientTransformation,
+    optimizer: "optax.GradientTransformation",
     params_or_state: Params | TrainState,
     data: PyTree,
     *,
@@ -126,7 +126,7 @@ def _check_evaluation(evaluate: Any, every: Any) -> int | None:
     return None if every is None else check_positive_int("evaluate_every", every)
 
 
-def _resume(key: Any, optimizer: optax.GradientTransformation, params_or_state: Params | TrainState) -> TrainState:
+def _resume(key: Any, optimizer: "optax.GradientTransformation", params_or_state: Params | TrainState) -> TrainState:
     if key is not None:
         check_key(key)
     if not isinstance(params_or_state, TrainState):
@@ -152,7 +152,7 @@ def _scan_steps(
     evaluate: Evaluate | None,
     *,
     objective: Objective | StatefulObjective,
-    optimizer: optax.GradientTransformation,
+    optimizer: "optax.GradientTransformation",
     prepare: Prepare | None,
     batch_size: int | None,
     num_steps: int,

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.flatten_util import ravel_pytree
 
+from vi_jax.lazy import optax
 from vi_jax.objectives import StatefulObjective
 from vi_jax.training import stopping
 from vi_jax.training.fit import fit
@@ -68,7 +68,7 @@ def flat(params: Params) -> jax.Array:
 
 
 @functools.cache
-def optimizer() -> optax.GradientTransformation:
+def optimizer() -> "optax.GradientTransformation":
     """Returns Adam with its rate in its state, and steps of NaN left out; the same object always, for `fit`'s cache."""
     adam: Any = optax.inject_hyperparams(optax.adam)(learning_rate=0.1, b2=_SECOND_MOMENT)
     return optax.apply_if_finite(adam, np.iinfo(np.int32).max - 1)

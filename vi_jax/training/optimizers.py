@@ -1,13 +1,12 @@
 """Two optimizers in one: θ and φ apart."""
 
-import optax
-
+from vi_jax.lazy import optax
 from vi_jax.types import Params
 
 
 def separate(
-    *, theta: optax.GradientTransformation, phi: optax.GradientTransformation
-) -> optax.GradientTransformationExtraArgs:
+    *, theta: "optax.GradientTransformation", phi: "optax.GradientTransformation"
+) -> "optax.GradientTransformationExtraArgs":
     """Returns the optimizer that updates θ by one transformation and φ by another.
 
         θ ← θ + theta(−θ̄),   φ ← φ + phi(−φ̄)

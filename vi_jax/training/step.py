@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from vi_jax.checks import check_batch
+from vi_jax.lazy import optax
 from vi_jax.objectives import StatefulObjective
 from vi_jax.training.rows import check_rows, draw_rows, gather, scatter, take
 from vi_jax.types import Objective, Params, PyTree
@@ -29,7 +29,7 @@ class TrainState(NamedTuple):
     """
 
     params: Params
-    opt_state: optax.OptState
+    opt_state: "optax.OptState"
     step: jax.Array
     key: jax.Array
     extra: PyTree = ()
@@ -67,7 +67,7 @@ class History(NamedTuple):
 
 
 def init_state(
-    key: jax.Array, optimizer: optax.GradientTransformation, params: Params, *, extra: PyTree = ()
+    key: jax.Array, optimizer: "optax.GradientTransformation", params: Params, *, extra: PyTree = ()
 ) -> TrainState:
     """Returns the state before the first step.
 
@@ -90,7 +90,7 @@ def init_state(
 
 def make_step(
     objective: Objective | StatefulObjective,
-    optimizer: optax.GradientTransformation,
+    optimizer: "optax.GradientTransformation",
     prepare: Prepare | None = None,
     *,
     batch_size: int | None = None,
