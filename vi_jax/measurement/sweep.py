@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from vi_jax import checks
 from vi_jax.legality import check_scale
 from vi_jax.log_weights import check_inputs, check_problem
-from vi_jax.measurement import cells, stream
+from vi_jax.measurement import cells, dealt, stream
 from vi_jax.measurement.cut import cut
 from vi_jax.measurement.one_pool import Average, over_batch
 from vi_jax.measurement.result import SweepResult, assemble
@@ -85,12 +85,16 @@ def sweep(
         many. 1 reads the first K draws alone.
       chunk_size: replicates evaluated at once. None takes about 24,000 draws' worth.
       num_groups: G ≤ R, groups of replicates for the jackknife.
-      mesh: devices over which the replicates are dealt. The same moments, in another order of summation.
+      mesh: devices over which the replicates are dealt, over all its axes: there are replicates in plenty, and one
+        needs no other device. The same moments, in another order of summation. Nothing is sent between devices but at
+        a stop, for `save`, and at the end. With devices of several processes (`docs/devices.md`), all of which call
+        `sweep` with the same arguments, every process is told and returned the same.
       num_stops: how often, at most, the sweep reports and can be saved.
       progress: `(done, total)` replicates, called at every stop.
-      save: `(SweepState)`, called at every stop. What it raises stops the sweep.
+      save: `(SweepState)`, called at every stop, in every process, with the moments of all devices. What it raises stops
+        the sweep.
       resume: a state that `save` was given by a sweep of the same arguments: the rest is run, and the moments are bit
-        for bit those of a sweep that was never stopped.
+        for bit those of a sweep that was never stopped. It needs as many devices, in however many processes.
 
     Returns:
       `SweepResult`.
@@ -101,6 +105,7 @@ def sweep(
       TypeError: as `value_and_grad`.
     """
     check_inputs(key, params, x)
+    params, x = dealt.whole((params, x))
     check_problem(model, guide, params, x)
     num_replicates = checks.check_positive_int("num_replicates", num_replicates)
     rows, undefined = cells.lay_out(guide, objectives, num_samples)
@@ -127,14 +132,14 @@ def sweep(
     truth = None if reference is None else _truth(plan, reference, params, x)
     state = stream.start(plan, key, params, x, truth, num_replicates)
     if resume is not None:
-        state = stream.resumed(state, resume)
+        state = stream.resumed(plan, state, resume)
     for reached in stream.blocks_of(plan, key, params, x, truth, num_replicates, state, num_stops):
         state = reached
         if progress is not None:
             progress(min(int(state.done) * plan.stride, num_replicates), num_replicates)
         if save is not None:
-            save(state)
-    grouped = {size: stream.merged(running) for size, running in state.running.items()}
+            save(dealt.whole(state))
+    grouped = {size: stream.merged(plan, running) for size, running in state.running.items()}
     tails = stream.pareto_k(plan, key, params, x, min(num_replicates, _POOLS_FOR_THE_TAIL))
     return assemble(plan, rows, undefined, grouped, truth, tails)
 
