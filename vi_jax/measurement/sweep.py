@@ -91,8 +91,8 @@ def sweep(
         `sweep` with the same arguments, every process is told and returned the same.
       num_stops: how often, at most, the sweep reports and can be saved.
       progress: `(done, total)` replicates, called at every stop.
-      save: `(SweepState)`, called at every stop, in every process, with the moments of all devices. What it raises stops
-        the sweep.
+      save: `(SweepState)`, called at every stop, in every process, with the moments of all devices. What it raises
+        stops the sweep.
       resume: a state that `save` was given by a sweep of the same arguments: the rest is run, and the moments are bit
         for bit those of a sweep that was never stopped. It needs as many devices, in however many processes.
 
