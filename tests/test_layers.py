@@ -16,6 +16,7 @@ FILES = sorted((ROOT / "vi_jax").rglob("*.py"))
 ORDER = (
     {"types"},
     {"checks", "names", "shapes", "chains"},
+    {"sharding"},
     {"models", "guides"},
     {"log_weights", "exact"},
     {"bounds"},

@@ -47,6 +47,7 @@ PUBLIC = {
         full_rank_from_mean_field gaussian_encoder gaussian_mixture gaussian_mixture_from_gaussian low_rank
         low_rank_from_gaussian low_rank_from_mean_field mean_field mean_field_from_full_rank mean_field_from_gaussian
         preconditioned quasi_monte_carlo relaxed scale_tril spline_flow straight_through""",
+    "vi_jax.sharding": "make_mesh replicated shard_data shard_replicates",
     "vi_jax.training": """DeterministicFit Evaluations Gaussian History Laplace Matched Modes Pathfinder SettledFit
         Stage TrainState batch_and_match check_finite find_modes fit fit_deterministic fit_until_settled init_state
         laplace log_weight_score make_step num_nonfinite_gradients pathfinder separate subsample""",

@@ -9,6 +9,7 @@ from vi_jax import measurement as measurement
 from vi_jax import models as models
 from vi_jax import objectives as objectives
 from vi_jax import posterior as posterior
+from vi_jax import sharding as sharding
 from vi_jax import training as training
 from vi_jax.gradient import loss as loss
 from vi_jax.gradient import shared_gradients as shared_gradients
