@@ -23,6 +23,7 @@ ORDER = (
     {"estimators"},
     {"pullback"},
     {"streaming", "legality"},
+    {"sharded"},
     {"gradient", "objectives"},
     {"training"},
     {"measurement"},

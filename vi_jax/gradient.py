@@ -11,12 +11,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from vi_jax import checks
+from vi_jax import checks, sharded
 from vi_jax.estimators.definition import zero_where_impossible
 from vi_jax.legality import check_pair, check_scale
 from vi_jax.log_weights import Draws, Exchanged, batch_draws, check_problem, checked
 from vi_jax.pullback import Form, Forward, forward_pass
+from vi_jax.sharding import DATA, completed
 from vi_jax.streaming import exchange_for, streamed_log_weights, streamed_pullback, unseen
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator, Guide, Model, Objective, Params, PyTree
 
@@ -29,6 +31,7 @@ def value_and_grad(
     *,
     num_samples: int,
     chunk_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Objective:
     """Makes the jitted function (key, params, x) -> (bound per datum, gradient of its mean).
 
@@ -48,46 +51,65 @@ def value_and_grad(
       estimator: an estimator, such as `vi_jax.estimators.doubly_reparameterized`.
       num_samples: K ≥ 1 draws per datum.
       chunk_size: draws per datum held in memory at once; it need not divide K. None holds all K.
+      mesh: devices that share the work, as of `vi.sharding.make_mesh`: m along `data` the B data, a multiple of m; n
+        along `sample` the K draws, any number. The result is that of one device up to the order of summation. Each
+        device receives the log-weights of its data, K B/m numbers, and takes part in one sum over all of the gradient.
+        An axis `replicate` is for runs mapped over it (`vi.sharding.shard_replicates`); here it would repeat the work.
 
     Returns:
       A pure function of a typed key (consumed), `Params` and data whose leaves have a leading batch axis B, which
-      returns values `[B]` in nats and the gradient as `Params`. Jitted; vmap and scan it freely.
+      returns values `[B]` in nats, divided over `data` of a mesh, and the gradient as `Params`. Jitted; vmap and scan
+      it freely.
 
     Raises:
       ValueError: K or the chunk size is below 1, or bound and estimator are no legal pair for this guide and K: the
         error names both, and what is legal. When called: parameters, data, model and guide do not fit together, the
-        data holds NaN (where it is concrete), or the model scales the likelihood of a minibatch and the pair does not
-        survive that.
+        data holds NaN (where it is concrete), B is no multiple of m, or the model scales the likelihood of a minibatch
+        and the pair does not survive that.
       TypeError: K is not an integer; when called, the key is not typed or `params` is not `Params`.
     """
     num_samples = checks.check_positive_int("num_samples", num_samples)
     if chunk_size is None:
-        together = shared_gradients(model, guide, {"": (bound, estimator)}, num_samples=num_samples)
+        together = shared_gradients(model, guide, {"": (bound, estimator)}, num_samples=num_samples, mesh=mesh)
+        values = bound if mesh is None else sharded.per_datum(mesh, bound)
 
         @jax.jit
         def whole(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
             log_w, gradients = together(key, params, x)
-            return bound(log_w), gradients[""]
+            return values(log_w), gradients[""]
 
         return checked(whole)
     chunk_size = min(checks.check_positive_int("chunk_size", chunk_size), num_samples)
-    part = _part(guide, bound, estimator, num_samples)
+    part = _part(guide, bound, estimator, num_samples, mesh)
     forward = functools.partial(forward_pass([part.form]), model, guide)
 
-    @jax.jit
-    def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
-        check_problem(model, guide, params, x)
-        check_scale(model, guide, x, bound, estimator, num_samples)
+    def alone(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
         draws = batch_draws(key, x, jnp.arange(chunk_size))
         log_w = streamed_log_weights(model, guide, params, draws, num_samples, chunk_size)
         c = part.coefficients(log_w)
         return bound(log_w), streamed_pullback(forward, part.form, chunk_size, params, draws, log_w, c)
 
+    if mesh is None:
+        stream = alone
+    else:
+        stream = sharded.streamed(mesh, model, guide, bound, forward, part, num_samples, chunk_size)
+
+    @jax.jit
+    def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, Params]:
+        check_problem(model, guide, params, x)
+        check_scale(model, guide, x, bound, estimator, num_samples)
+        return stream(key, params, x)
+
     return checked(compute)
 
 
 def shared_gradients(
-    model: Model, guide: Guide, objectives: Mapping[str, tuple[BoundFn, Estimator]], *, num_samples: int
+    model: Model,
+    guide: Guide,
+    objectives: Mapping[str, tuple[BoundFn, Estimator]],
+    *,
+    num_samples: int,
+    mesh: Mesh | None = None,
 ) -> Callable[[jax.Array, Params, PyTree], tuple[jax.Array, dict[str, Params]]]:
     """Makes the jitted function (key, params, x) -> (log-weights, {name: gradient}), everything from the same draws.
 
@@ -100,6 +122,7 @@ def shared_gradients(
       guide: q_φ(z | x) for one datum.
       objectives: (bound, estimator) by name.
       num_samples: K ≥ 1 draws per datum.
+      mesh: devices that share the work, as in `value_and_grad`; the log-weights are exchanged once for all.
 
     Returns:
       A pure function to log-weights `[K, B]` in nats and `Params` by name, ascent directions.
@@ -108,15 +131,20 @@ def shared_gradients(
       TypeError, ValueError: as `value_and_grad`.
     """
     num_samples = checks.check_positive_int("num_samples", num_samples)
-    parts = {name: _part(guide, *pair, num_samples) for name, pair in objectives.items()}
+    parts = {name: _part(guide, *pair, num_samples, mesh) for name, pair in objectives.items()}
     forward = functools.partial(forward_pass([part.form for part in parts.values()]), model, guide)
+
+    def alone(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, dict[str, Params]]:
+        return _without_zero_weights(forward, parts, params, batch_draws(key, x, jnp.arange(num_samples)))
+
+    together = alone if mesh is None else sharded.whole(mesh, forward, parts, num_samples)
 
     @jax.jit
     def compute(key: jax.Array, params: Params, x: PyTree) -> tuple[jax.Array, dict[str, Params]]:
         check_problem(model, guide, params, x)
         for pair in objectives.values():
             check_scale(model, guide, x, *pair, num_samples)
-        return _without_zero_weights(forward, parts, params, batch_draws(key, x, jnp.arange(num_samples)))
+        return together(key, params, x)
 
     return checked(compute)
 
@@ -128,14 +156,15 @@ class _Part(NamedTuple):
     form: Form
 
 
-def _part(guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int) -> _Part:
+def _part(guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int, mesh: Mesh | None = None) -> _Part:
     _check_bound(bound, num_samples)
     coefficients = zero_where_impossible(bound, estimator(bound))
+    shares = 1 if mesh is None else completed(mesh).shape[DATA]
 
     def averaged(log_w: jax.Array) -> Coefficients:
         """The coefficients of the mean over the batch. What the form knows is not kept: 4 bytes a draw each."""
         model, path, score, ratio = coefficients(log_w)
-        model, path, score = (c / log_w.shape[1] for c in (model, path, score))
+        model, path, score = (c / (shares * log_w.shape[1]) for c in (model, path, score))
         return Coefficients(model, path if ratio is None else model, score, None if type(ratio) is float else ratio)
 
     return _Part(averaged, check_pair(guide, bound, estimator, num_samples, coefficients))
@@ -149,6 +178,7 @@ def loss(
     *,
     num_samples: int,
     chunk_size: int | None = None,
+    mesh: Mesh | None = None,
 ):
     """Makes the differentiable scalar (key, params, x) -> −(1/B) Σ_b L_b, for optimisation loops of your own.
 
@@ -161,15 +191,22 @@ def loss(
     Returns:
       A pure function to a scalar in nats, to be minimised.
     """
-    objective = value_and_grad(model, guide, bound, estimator, num_samples=num_samples, chunk_size=chunk_size)
+    objective = value_and_grad(
+        model, guide, bound, estimator, num_samples=num_samples, chunk_size=chunk_size, mesh=mesh
+    )
     chunk_size = min(chunk_size or num_samples, num_samples)
+
+    def alone(key: jax.Array, params: Params, x: PyTree) -> jax.Array:
+        draws = batch_draws(key, x, jnp.arange(chunk_size))
+        return bound(streamed_log_weights(model, guide, params, draws, num_samples, chunk_size))
+
+    values = alone if mesh is None else sharded.values(mesh, model, guide, bound, num_samples, chunk_size)
 
     @jax.custom_vjp
     def negative_bound(key: jax.Array, params: Params, x: PyTree) -> jax.Array:
         check_problem(model, guide, params, x)
         check_scale(model, guide, x, bound, estimator, num_samples)
-        draws = batch_draws(key, x, jnp.arange(chunk_size))
-        return -jnp.mean(bound(streamed_log_weights(model, guide, params, draws, num_samples, chunk_size)))
+        return -jnp.mean(values(key, params, x))
 
     def forward(key: jax.Array, params: Params, x: PyTree):
         values, gradient = objective(key, params, x)

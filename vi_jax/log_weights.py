@@ -74,10 +74,10 @@ def log_weights(
     return log_weights_of(model, guide, params, batch_draws(key, x, jnp.arange(num_samples)))
 
 
-def batch_draws(key: jax.Array, x: PyTree, indices: jax.Array) -> Draws:
-    """Returns the draws with global `indices` `[C]` for every datum of a batch."""
+def batch_draws(key: jax.Array, x: PyTree, indices: jax.Array, first_datum: jax.Array | int = 0) -> Draws:
+    """Returns the draws with global `indices` `[C]` for every datum of a batch, or of a part that begins at a datum."""
     batch_size = checks.check_batch("x", x)
-    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(batch_size))
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, first_datum + jnp.arange(batch_size))
     return Draws(x, keys, jnp.broadcast_to(indices, (batch_size, *indices.shape)))
 
 

@@ -20,9 +20,7 @@ from vi_jax.types import PyTree
 REPLICATE, DATA, SAMPLE = AXES = ("replicate", "data", "sample")
 
 
-def make_mesh(
-    replicate: int = 1, data: int = 1, sample: int = 1, *, devices: Sequence[jax.Device] | None = None
-) -> Mesh:
+def make_mesh(replicate: int = 1, data: int = 1, sample: int = 1, *, devices: Sequence[Any] | None = None) -> Mesh:
     """Returns the mesh `[replicate, data, sample]` over the devices, neighbours along `sample`.
 
     Which axis to choose: `replicate` communicates nothing; `data` the gradient, once; `sample` the gradient and the

@@ -13,15 +13,24 @@ from vi_jax.types import Coefficients, Guide, Model, Params, PyTree
 
 
 def streamed_log_weights(
-    model: Model, guide: Guide, params: Params, draws: Draws, num_samples: int, chunk_size: int
+    model: Model,
+    guide: Guide,
+    params: Params,
+    draws: Draws,
+    num_samples: int,
+    chunk_size: int,
+    first: jax.Array | int = 0,
 ) -> jax.Array:
-    """Returns the log w `[K, B]` that `log_weights` makes, holding `chunk_size` draws per datum at a time."""
+    """Returns the log w `[K, B]` that `log_weights` makes, holding `chunk_size` draws per datum at a time.
+
+    With `first`, those of the K draws that begin there.
+    """
 
     def chunk(start: jax.Array) -> jax.Array:
         indices = jnp.broadcast_to(start + jnp.arange(chunk_size), (draws.keys.size, chunk_size))
         return log_weights_of(model, guide, params, draws._replace(indices=indices))
 
-    log_w = jax.lax.map(chunk, jnp.arange(0, num_samples, chunk_size))
+    log_w = jax.lax.map(chunk, first + jnp.arange(0, num_samples, chunk_size))
     return log_w.reshape(-1, log_w.shape[-1])[:num_samples]
 
 
@@ -33,6 +42,7 @@ def streamed_pullback(
     draws: Draws,
     log_w: jax.Array,
     c: Coefficients,
+    first: jax.Array | int = 0,
 ) -> Params:
     """Redraws chunk after chunk and adds up its pullback, with the coefficients of all draws.
 
@@ -43,7 +53,8 @@ def streamed_pullback(
       params: θ and φ.
       draws: the batch; its `indices` are not used.
       log_w: `[K, B]` log-weights of all draws.
-      c: their coefficients, each `[K, B]`.
+      c: coefficients of the draws to redraw, each `[K, B]`, or fewer than K where these are a part.
+      first: global index of the first of them.
 
     Returns:
       The gradient.
@@ -64,7 +75,7 @@ def streamed_pullback(
         gradient = form(forward(params, Draws(x, keys, indices, exchanged)), c)
         return jax.tree.map(add, total, gradient), None
 
-    starts = jnp.arange(0, log_w.shape[0], chunk_size)
+    starts = first + jnp.arange(0, c.model.shape[0], chunk_size)
     chunks = jax.tree.map(functools.partial(_in_chunks, chunk_size), c)
     return jax.lax.scan(add_chunk, jax.tree.map(jnp.zeros_like, params), (starts, chunks))[0]
 
