@@ -26,6 +26,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+import vi_jax as vi
+
 T = TypeVar("T")
 
 COORDINATOR, NUM_PROCESSES, PROCESS_ID = "VI_JAX_COORDINATOR", "VI_JAX_NUM_PROCESSES", "VI_JAX_PROCESS_ID"
@@ -73,8 +75,7 @@ def together() -> Iterator[None]:
         yield
         jax.distributed.shutdown()
     except BaseException as error:
-        told(watcher)
-        leave(error)
+        leave(error, watcher)
     told(watcher)
 
 
@@ -127,19 +128,20 @@ def told(watcher: subprocess.Popen) -> None:
     watcher.communicate(b".")
 
 
-def leave(error: BaseException) -> NoReturn:
+def leave(error: BaseException, watcher: subprocess.Popen) -> NoReturn:
     """Says why and ends the process at once: leaving in peace would wait for processes that may be gone."""
     code = 1
     if isinstance(error, jax.errors.JaxRuntimeError):
         print(lost(" ".join(str(error).split())[:200]), file=sys.stderr)
-    elif isinstance(error, SystemExit) and not isinstance(error.code, str):
-        code = int(error.code or 0)
+    elif isinstance(error, SystemExit) and isinstance(error.code, int):
+        code = error.code
     elif isinstance(error, SystemExit):
         print(error.code, file=sys.stderr)
     else:
         traceback.print_exception(error)
     sys.stdout.flush()
     sys.stderr.flush()
+    told(watcher)
     os._exit(code)
 
 
@@ -175,6 +177,5 @@ def _tried(make: Callable[[], T]) -> tuple[T | None, BaseException | None]:
 
 
 def mesh() -> Mesh | None:
-    """Returns the mesh of all devices of all processes; None where there is one device."""
-    devices = np.array(jax.devices())
-    return None if devices.size == 1 else Mesh(devices, ("replicate",))
+    """Returns the mesh of all devices of all processes, for replicates; None where there is one device."""
+    return None if jax.device_count() == 1 else vi.sharding.make_mesh(replicate=jax.device_count())

@@ -123,7 +123,7 @@ def test_memory_is_flat_in_the_number_of_replicates():
     def temporaries(num_replicates):
         plan = plan_of(num_replicates, num_samples=(1, 64))
         state = stream.start(plan, KEY, PARAMS, X, None, num_replicates)
-        lowered = stream._block.lower(plan, KEY, PARAMS, X, None, num_replicates, 0, 1, state.running)
+        lowered = stream.block.lower(plan, KEY, PARAMS, X, None, num_replicates, 0, 1, state.running)
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
     few, many = temporaries(1000), temporaries(100_000)
@@ -175,8 +175,8 @@ from tests.measurement import test_stream as t
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("replicate",))
 plan = t.plan_of(1000, mesh=mesh)
 state = t.stream.start(plan, t.KEY, t.PARAMS, t.X, None, 1000)
-block = t.stream._block.lower(plan, t.KEY, t.PARAMS, t.X, None, 1000, 0, 1, state.running).compile()
-merge = t.stream._pooled.lower(plan, state.running[4]).compile()
+block = t.stream.block.lower(plan, t.KEY, t.PARAMS, t.X, None, 1000, 0, 1, state.running).compile()
+merge = t.stream.pooled.lower(plan, state.running[4]).compile()
 print([sorted({name for name in t.NAMES if f" {name}(" in program.as_text()}) for program in (block, merge)])
 """
 NAMES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")

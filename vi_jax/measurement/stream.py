@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from vi_jax import checks
-from vi_jax.measurement import cells, dealt, moments
+from vi_jax.measurement import cells, hosts, moments
 from vi_jax.measurement.jackknife import Estimate, student_t_quantile
 from vi_jax.measurement.moments import Moments, Running
 from vi_jax.measurement.one_pool import Average, Cells, replicate, tails
@@ -180,7 +180,8 @@ def pareto_k(plan: Plan, key: jax.Array, params: Params, x: PyTree, num_pools: i
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _block(plan: Plan, key, params, x, truth, num_replicates, first, last, running):
+def block(plan: Plan, key, params, x, truth, num_replicates, first, last, running):
+    """Adds chunks `first` to `last` of every device to its moments. The devices send each other nothing."""
     mesh = plan.mesh
 
     def on_device(key, params, x, truth, running):
@@ -223,8 +224,8 @@ def start(plan: Plan, key, params, x, truth, num_replicates: int) -> SweepState:
     for leaf in jax.tree.leaves((jax.random.key_data(key), params, x, truth)):
         mark = f"{zlib.crc32(np.ascontiguousarray(leaf).tobytes(), zlib.crc32(mark.encode()))}"
     fingerprint = jnp.asarray(int(mark) & 0x7FFFFFFF, jnp.int32)
-    dealt.check_same("vi.sweep", fingerprint, plan.mesh)
-    return SweepState(fingerprint, jnp.zeros((), int), dealt.deal(_begin(plan, key, params, x, truth), plan.mesh))
+    hosts.check_same("vi.sweep", fingerprint, plan.mesh)
+    return SweepState(fingerprint, jnp.zeros((), int), hosts.deal(_begin(plan, key, params, x, truth), plan.mesh))
 
 
 def blocks_of(
@@ -235,7 +236,7 @@ def blocks_of(
     step = math.ceil(num_chunks / checks.check_positive_int("num_stops", num_stops))
     while (done := int(state.done)) < num_chunks:
         last = min(done + step, num_chunks)
-        running = _block(plan, key, params, x, truth, num_replicates, done, last, state.running)
+        running = block(plan, key, params, x, truth, num_replicates, done, last, state.running)
         state = state._replace(done=jnp.asarray(last), running=jax.block_until_ready(running))
         yield state
 
@@ -250,29 +251,29 @@ def resumed(plan: Plan, fresh: SweepState, given: SweepState) -> SweepState:
             "chunk_size, num_groups and mesh must be the same as then. Start anew without it."
         )
     fingerprint, done, running = given
-    return SweepState(jnp.asarray(fingerprint), jnp.asarray(done), dealt.deal(running, plan.mesh))
+    return SweepState(jnp.asarray(fingerprint), jnp.asarray(done), hosts.deal(running, plan.mesh))
 
 
 def merged(plan: Plan, running: Running) -> Moments:
     """The moments of all devices together, leaves `[G, U, O, ...]`, whole in every process."""
-    return dealt.whole(_pooled(plan, running))
+    return hosts.whole(pooled(plan, running))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _pooled(plan: Plan, running: Running) -> Moments:
+def pooled(plan: Plan, running: Running) -> Moments:
+    """The moments of all devices together: an all-to-all and an all-gather of those of one."""
     mesh = plan.mesh
     if mesh is None:
         return moments.finish(jax.tree.map(lambda leaf: leaf[0], running))
     spec = PartitionSpec(mesh.axis_names)
-    local = functools.partial(_pooled_over, mesh.axis_names, mesh.size)
+    local = functools.partial(_on_device, mesh.axis_names, mesh.size)
     return jax.shard_map(local, mesh=mesh, in_specs=spec, out_specs=PartitionSpec(), check_vma=False)(running)
 
 
-def _pooled_over(axes: tuple[str, ...], num_devices: int, running: Running) -> Moments:
+def _on_device(axes: tuple[str, ...], num_devices: int, running: Running) -> Moments:
     """Pools over devices as over groups; each device does so for its share of the coordinates.
 
-    That is an all-to-all and an all-gather of a device's moments, and no sum on the way: the bits do not depend on how
-    the devices are spread over processes.
+    No sum is left to a collective: the bits do not depend on how the devices are spread over processes.
     """
     mine = moments.finish(jax.tree.map(lambda leaf: leaf[0], running))
 
@@ -289,5 +290,5 @@ def _pooled_over(axes: tuple[str, ...], num_devices: int, running: Running) -> M
 
     count = jax.lax.all_gather(mine.count, axes)
     mean, m2 = jax.tree.map(share, (mine.mean, mine.m2))
-    pooled = jax.vmap(moments.pool, in_axes=1)(Moments(count, mean, m2))
-    return Moments(pooled.count, *jax.tree.map(put_together, (pooled.mean, pooled.m2), (mine.mean, mine.m2)))
+    total = jax.vmap(moments.pool, in_axes=1)(Moments(count, mean, m2))
+    return Moments(total.count, *jax.tree.map(put_together, (total.mean, total.m2), (mine.mean, mine.m2)))
