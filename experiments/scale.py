@@ -268,9 +268,8 @@ def checked(jobs: list[Job]) -> pd.DataFrame:
 def plan(config: Config, jobs: list[Job]) -> pd.DataFrame:
     """Returns what the draws take on n devices, a column per job."""
     columns = {job.name: plan_of(config, job) for job in jobs}
-    return pd.DataFrame(
-        {"per step and device": list(columns[jobs[0].name])} | {n: list(c.values()) for n, c in columns.items()}
-    )
+    names = {"per step and device": list(columns[jobs[0].name])}
+    return pd.DataFrame(names | {name: list(column.values()) for name, column in columns.items()})
 
 
 def plan_of(config: Config, job: Job) -> dict[str, float]:
@@ -304,13 +303,10 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", COMPILED_FOR)
     jobs, console = jobs_of(config), Console()
     tables.show(checked(jobs), console)
+    reached = f"each at {config.flops:.0e} operations per second"
     console.print(
-        f"\n{config.draws:.0e} draws on {config.devices} devices of {config.flops:.0e} operations per second,"
+        f"\n{config.draws:.0e} draws on {config.devices} devices, {reached}, sending {config.bandwidth:.0e} bytes/s\n"
     )
-    console.print(
-        f"\n{config.draws:.0e} draws on {config.devices} devices. Each reaches {config.flops:.0e} operations per"
-    )
-    console.print(f"second and sends {config.bandwidth:.0e} bytes per second.\n")
     tables.show(plan(config, jobs), console)
 
 
