@@ -202,7 +202,8 @@ def _all_log_weights(
 
 def _gathered(log_w: jax.Array, num_samples: int) -> jax.Array:
     """`[⌈K/n⌉, B/m]` of each device to `[K, B/m]`, in the order of the draws; those beyond K are left out."""
-    return jax.lax.all_gather(log_w, SAMPLE, tiled=True)[:num_samples]
+    everything = jax.lax.all_gather(log_w, SAMPLE, tiled=True) if several(SAMPLE) else log_w
+    return everything[:num_samples]
 
 
 def _own(c: Coefficients, share: Share, size: int) -> Coefficients:
@@ -216,7 +217,13 @@ def _own(c: Coefficients, share: Share, size: int) -> Coefficients:
 
 
 def _sum(gradients: PyTree) -> PyTree:
-    return jax.lax.psum(gradients, (DATA, SAMPLE))
+    axes = several(DATA, SAMPLE)
+    return jax.lax.psum(gradients, axes) if axes else gradients
+
+
+def several(*axes: str) -> tuple[str, ...]:
+    """Returns the axes with more than one device. XLA for the CPU keeps a collective of groups of one."""
+    return tuple(axis for axis in axes if jax.lax.axis_size(axis) > 1)
 
 
 def _all_finite(tree: PyTree) -> jax.Array:

@@ -84,13 +84,14 @@ def shard_data(mesh: Mesh, x: PyTree) -> PyTree:
 def shard_replicates(mesh: Mesh, tree: PyTree) -> PyTree:
     """Returns keys, or anything else with the replicates in front, divided over `replicate`.
 
-    A function mapped over them runs where they lie, and communicates nothing:
+    A function mapped over them that knows the mesh runs where they lie, and nothing crosses from one to another:
 
         keys = vi.sharding.shard_replicates(mesh, jax.random.split(key, 8))
-        jax.jit(jax.vmap(lambda key: vi.fit(key, objective, optimizer, params, data, num_steps=1000)))(keys)
+        run = lambda key: vi.fit(key, objective, optimizer, params, data, num_steps=1000, mesh=mesh)
+        jax.jit(jax.vmap(run, spmd_axis_name="replicate"))(keys)
 
-    with the objective and `fit` without a mesh. With one that has `data` or `sample` as well, the map has to be told
-    which axis is its own, `jax.vmap(..., spmd_axis_name="replicate")`; else every device runs all the replicates.
+    The objective is one of the same mesh. Without the axis's name every device would run all the replicates. Without
+    the mesh the compiler divides the map, and lets all devices agree in every step whether one has to repeat a pass.
 
     Raises:
       TypeError, ValueError: as `completed`, or their number is not a multiple of the size of `replicate`.

@@ -5,10 +5,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
 
-from vi_jax import checks
+from vi_jax import checks, sharded
 from vi_jax.legality import refuse_dependent, refuse_scaled
 from vi_jax.log_weights import batch_draws, check_inputs, check_problem, log_weights_of
+from vi_jax.sharded import Share, several
+from vi_jax.sharding import DATA, SAMPLE, completed
 from vi_jax.types import Guide, Model, Params, PyTree
 
 # Draws per datum held at once unless the caller says otherwise. Larger buys no speed on a CPU once a batch of data is
@@ -41,6 +44,7 @@ def log_evidence(
     *,
     num_samples: int,
     chunk_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Evidence:
     """Estimates log p_θ(x) for each datum from K draws of the guide, in memory that does not grow with K.
 
@@ -59,6 +63,8 @@ def log_evidence(
       x: data; every leaf has a leading batch axis B.
       num_samples: K ≥ 1 draws per datum.
       chunk_size: draws per datum held in memory at once, 64 if None; it need not divide K.
+      mesh: devices that share the work, as of `vi.sharding.make_mesh`: m along `data` the B data, a multiple of m; n
+        along `sample` the K draws, each streaming its own. At the end they exchange three numbers per datum.
 
     Returns:
       `Evidence`, each field `[B]`. Repeated calls with the same functions, shapes and K do not compile again.
@@ -74,28 +80,26 @@ def log_evidence(
     refuse_dependent("the standard error of log_evidence", guide)
     # The functions alone are static: a guide's support is an array, and arrays have no hash.
     densities = (model.init, model.log_joint, guide.init, guide.distribution)
-    return _log_evidence(densities, num_samples, min(chunk_size, num_samples), key, params, x)
+    mesh = None if mesh is None else completed(mesh)
+    return _log_evidence(densities, num_samples, min(chunk_size, num_samples), mesh, key, params, x)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _log_evidence(densities, num_samples: int, chunk_size: int, key: jax.Array, params: Params, x: PyTree) -> Evidence:
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _log_evidence(
+    densities, num_samples: int, chunk_size: int, mesh: Mesh | None, key: jax.Array, params: Params, x: PyTree
+) -> Evidence:
     model, guide = Model(*densities[:2]), Guide(*densities[2:])
     check_problem(model, guide, params, x)
+    if mesh is None:
+        share = Share(x, batch_draws(key, x, jnp.arange(1)).keys, jnp.zeros((), int))
+        return _evidence(_summed(model, guide, params, share, num_samples, num_samples, chunk_size), num_samples)
+    size = sharded.share_of(num_samples, mesh)
 
-    def add_chunk(chunk: jax.Array, sums: _Sums) -> _Sums:
-        indices = chunk * chunk_size + jnp.arange(chunk_size)
-        log_w = log_weights_of(model, guide, params, batch_draws(key, x, indices))
-        log_w = jnp.where((indices < num_samples)[:, None], log_w, -jnp.inf)
-        largest = jnp.maximum(sums.largest, jnp.max(log_w, axis=0))
-        unit = jnp.where(jnp.isneginf(largest), 0, largest)
-        w, shrink = jnp.exp(log_w - unit), jnp.exp(sums.largest - unit)
-        first = shrink * sums.first + jnp.sum(w, axis=0)
-        return _Sums(largest, first, shrink**2 * sums.second + jnp.sum(w**2, axis=0))
+    def local(params: Params, share: Share) -> Evidence:
+        sums = _summed(model, guide, params, share, size, num_samples, min(chunk_size, size))
+        return _evidence(_merged(sums), num_samples)
 
-    log_w = jax.eval_shape(lambda: log_weights_of(model, guide, params, batch_draws(key, x, jnp.arange(1))))
-    zero = jnp.zeros(log_w.shape[1:], log_w.dtype)
-    sums = jax.lax.fori_loop(0, -(-num_samples // chunk_size), add_chunk, _Sums(zero - jnp.inf, zero, zero))
-    return _evidence(sums, num_samples)
+    return sharded.dealt(mesh, num_samples, local, PartitionSpec(DATA))(key, params, x)
 
 
 class _Sums(NamedTuple):
@@ -107,6 +111,45 @@ class _Sums(NamedTuple):
     largest: jax.Array
     first: jax.Array
     second: jax.Array
+
+
+def _summed(
+    model: Model, guide: Guide, params: Params, share: Share, size: int, num_samples: int, chunk_size: int
+) -> _Sums:
+    """The sums over a share's `size` draws, without those beyond K."""
+    within = num_samples - share.first
+
+    def add_chunk(chunk: jax.Array, sums: _Sums) -> _Sums:
+        numbers = chunk * chunk_size + jnp.arange(chunk_size)
+        log_w = log_weights_of(model, guide, params, share.draws(numbers))
+        log_w = jnp.where((numbers < jnp.minimum(size, within))[:, None], log_w, -jnp.inf)
+        largest = jnp.maximum(sums.largest, jnp.max(log_w, axis=0))
+        w, sums = jnp.exp(log_w - _unit(largest)), _in_units_of(largest, sums)
+        return _Sums(largest, sums.first + jnp.sum(w, axis=0), sums.second + jnp.sum(w**2, axis=0))
+
+    log_w = jax.eval_shape(lambda: log_weights_of(model, guide, params, share.draws(jnp.arange(1))))
+    zero = jnp.zeros(log_w.shape[1:], log_w.dtype)
+    return jax.lax.fori_loop(0, -(-size // chunk_size), add_chunk, _Sums(zero - jnp.inf, zero, zero))
+
+
+def _merged(sums: _Sums) -> _Sums:
+    """The sums of all devices along `sample`: three numbers per datum."""
+    if not several(SAMPLE):
+        return sums
+    largest = jax.lax.pmax(sums.largest, SAMPLE)
+    _, first, second = _in_units_of(largest, sums)
+    return _Sums(largest, *jax.lax.psum((first, second), SAMPLE))
+
+
+def _in_units_of(largest: jax.Array, sums: _Sums) -> _Sums:
+    """The same sums in units of a weight as large or larger."""
+    shrink = jnp.exp(sums.largest - _unit(largest))
+    return _Sums(largest, shrink * sums.first, shrink**2 * sums.second)
+
+
+def _unit(largest: jax.Array) -> jax.Array:
+    """The largest weight, or 1 where every weight is zero."""
+    return jnp.where(jnp.isneginf(largest), 0, largest)
 
 
 def _evidence(sums: _Sums, num_samples: int) -> Evidence:

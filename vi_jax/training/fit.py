@@ -5,10 +5,12 @@ from typing import Any
 
 import jax
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import Partial
 
 from vi_jax.checks import check_batch, check_key, check_no_nan, check_positive_int
 from vi_jax.objectives import StatefulObjective
+from vi_jax.sharding import DATA, check_divides, completed, replicated
 from vi_jax.training.evaluate import Evaluate, scan_and_evaluate, steps_before
 from vi_jax.training.step import History, Prepare, TrainState, init_state, make_step
 from vi_jax.types import Objective, Params, PyTree
@@ -26,6 +28,7 @@ def fit(
     prepare: Prepare | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, History]:
     """Climbs the objective for `num_steps` steps and returns the state and its history.
 
@@ -69,6 +72,12 @@ def fit(
     mapped over seeds. Arrays it closes over are constants of the program; large ones go in as an argument, by
     `jax.tree_util.Partial(function of (test, key, params), test)`.
 
+    With a mesh of devices the batch is divided over its axis `data`. Every device holds the whole state and ALL the
+    data, so it has at hand whatever rows are drawn, the same as on one device, and a step communicates nothing but what
+    the objective does: given the same mesh, `value_and_grad` sends the log-weights and the gradient once. An objective
+    that knows of no mesh is divided by the compiler, which may send more; one without a batch axis of its own is
+    repeated on every device. Data that do not fit one device's memory need a loop of your own over `value_and_grad`.
+
     No buffer of the caller's is donated: parameters and states stay valid, to start the next seed from, at the price of
     one extra copy of the state for the whole run. Inside the scan the state is updated in place.
 
@@ -88,6 +97,9 @@ def fit(
       evaluate_every: number n of steps from one evaluation to the next. A state that comes to `fit` under a trace, as
         inside `jax.vmap`, has taken a multiple of n steps: its program is laid out before the number is known. What
         `history.evaluations.step` says is the true number always.
+      mesh: devices, as of `vi.sharding.make_mesh`, the same as the objective's; B is a multiple of those along `data`.
+        State and data are copied to all of them at every call, unless they lie there already
+        (`vi.sharding.replicated`).
 
     Returns:
       The state after the last step, and `History` with leaves `[T]`, values in nats; its `evaluations` have one row for
@@ -98,7 +110,7 @@ def fit(
       ValueError: for no key with bare parameters; a count below 1; one of `evaluate` and `evaluate_every` without the
         other; data without a common leading axis, empty, or with NaN; a state of another optimizer; an objective whose
         gradient does not match the parameters, or whose state does not match the one it was given; a state that has
-        not one row per datum.
+        not one row per datum; a batch that the devices along `data` do not divide.
     """
     num_steps = check_positive_int("num_steps", num_steps)
     batch_size = None if batch_size is None else check_positive_int("batch_size", batch_size)
@@ -106,6 +118,10 @@ def fit(
     check_no_nan("data", data)
     every = _check_evaluation(evaluate, evaluate_every)
     state = _resume(key, optimizer, params_or_state)
+    if mesh is not None:
+        mesh = completed(mesh)
+        check_divides(mesh, DATA, "a batch", batch_size or check_batch("data", data))
+        state, data = replicated(mesh, (state, data))
     return _scan_steps(
         state,
         data,
@@ -117,6 +133,7 @@ def fit(
         num_steps=num_steps,
         every=every,
         before=0 if every is None else steps_before(state, every),
+        mesh=mesh,
     )
 
 
@@ -144,7 +161,7 @@ def _resume(key: Any, optimizer: optax.GradientTransformation, params_or_state: 
 
 
 @functools.partial(
-    jax.jit, static_argnames=("objective", "optimizer", "prepare", "batch_size", "num_steps", "every", "before")
+    jax.jit, static_argnames=("objective", "optimizer", "prepare", "batch_size", "num_steps", "every", "before", "mesh")
 )
 def _scan_steps(
     state: TrainState,
@@ -158,7 +175,9 @@ def _scan_steps(
     num_steps: int,
     every: int | None,
     before: int,
+    mesh: Mesh | None,
 ) -> tuple[TrainState, History]:
+    objective = objective if mesh is None else _of_divided_batch(mesh, objective)
     step = make_step(objective, optimizer, prepare, batch_size=batch_size)
 
     def steps(state: TrainState, length: int) -> tuple[TrainState, History]:
@@ -167,3 +186,14 @@ def _scan_steps(
     if evaluate is None or every is None:
         return steps(state, num_steps)
     return scan_and_evaluate(steps, evaluate, state, num_steps=num_steps, every=every, before=before)
+
+
+def _of_divided_batch(mesh: Mesh, objective: Any) -> Any:
+    """The objective of a batch that lies over the mesh's `data`, so that each device takes its own rows only."""
+    over_data = NamedSharding(mesh, PartitionSpec(DATA))
+
+    @functools.wraps(objective)
+    def divided(key: jax.Array, params: Params, x: PyTree, *state: PyTree) -> Any:
+        return objective(key, params, jax.lax.with_sharding_constraint(x, over_data), *state)
+
+    return divided
