@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 COORDINATOR, NUM_PROCESSES, PROCESS_ID = "VI_JAX_COORDINATOR", "VI_JAX_NUM_PROCESSES", "VI_JAX_PROCESS_ID"
 
+# How the text of an error of the runtime begins; where a program is started, not awaited, it comes as a ValueError.
+STATUSES = ("ABORTED: ", "CANCELLED: ", "DEADLINE_EXCEEDED: ", "INTERNAL: ", "UNAVAILABLE: ", "UNKNOWN: ")
+
 # Waits for the end of its parent, which sends a byte if all is well.
 WATCH = "import sys; sys.stdin.buffer.read(1) or sys.stderr.write(sys.argv[1] + '\\n')"
 
@@ -128,10 +131,15 @@ def told(watcher: subprocess.Popen) -> None:
     watcher.communicate(b".")
 
 
+def is_of_runtime(error: BaseException) -> bool:
+    """Returns whether the runtime raised it, as when a message to another process fails, and not Python code."""
+    return isinstance(error, jax.errors.JaxRuntimeError) or str(error).startswith(STATUSES)
+
+
 def leave(error: BaseException, watcher: subprocess.Popen) -> NoReturn:
     """Says why and ends the process at once: leaving in peace would wait for processes that may be gone."""
     code = 1
-    if isinstance(error, jax.errors.JaxRuntimeError):
+    if is_of_runtime(error):
         print(lost(" ".join(str(error).split())[:200]), file=sys.stderr)
     elif isinstance(error, SystemExit) and isinstance(error.code, int):
         code = error.code
