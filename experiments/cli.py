@@ -14,6 +14,7 @@ begun, so that a run that is killed loses nothing it had reported. `figure` and 
 from the file, in a run and in a later `--from` alike. Intervals are columns `x`, `x_low`, `x_high`.
 """
 
+import contextlib
 import dataclasses
 import inspect
 import io
@@ -29,7 +30,7 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments import progress, provenance, recording, resuming, store, style, tables
+from experiments import distributed, progress, provenance, recording, resuming, store, style, tables
 
 ConfigT = TypeVar("ConfigT")
 
@@ -85,6 +86,7 @@ def main(
     quick: ConfigT,
     table: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
     call: Callable[..., Iterator[store.Block]] = without_folder,
+    processes: Callable[[], contextlib.AbstractContextManager[None]] = distributed.alone,
     argv: Sequence[str] | None = None,
 ) -> Path:
     """Runs an experiment from the command line and returns the folder of its results.
@@ -97,6 +99,7 @@ def main(
       table: `rows -> DataFrame`, what to print at the end.
       call: `(run, config, track, folder) -> blocks`; `with_folder` for a run that keeps checkpoints, so that
         `--resume` can go on with it: all rows are reported anew, and what was trained is not trained again.
+      processes: the context of the run; `distributed.together` for a run that several processes can share.
       argv: the arguments, without the program; those of the process if None.
 
     Raises:
@@ -119,23 +122,36 @@ def main(
         summary, paths = present(figure, table, folder)
     else:
         enable_compilation_cache(os.environ)
-        earlier = {}
-        if options.resume is not None:
-            check_experiment(name, options.resume)
-            resuming.check_alone(chosen, config)
-            argv = resuming.arguments(options.resume)
-            chosen = parsed(argv)[1]
-            earlier = resuming.reopen(options.resume, chosen)
-        record = provenance.record(name, Path(inspect.getfile(run)), chosen, argv) | earlier
-        folder = options.resume or store.create(options.out, name, provenance.stem(chosen))
-        with recording.recorded(folder, record), progress.display(sys.stderr) as track:
-            for block in call(run, chosen, track, folder):
-                store.append(folder, store.as_frame(block))
-            summary, paths = present(figure, table, folder)
+        with processes():
+            earlier = {}
+            if options.resume is not None:
+                check_experiment(name, options.resume)
+                resuming.check_alone(chosen, config)
+                argv = resuming.arguments(options.resume)
+                chosen = parsed(argv)[1]
+                earlier = resuming.reopen(options.resume, chosen)
+            folder = options.resume or distributed.from_first(
+                lambda: store.create(options.out, name, provenance.stem(chosen))
+            )
+            if not distributed.is_first():
+                follow(call(run, chosen, progress.silent, folder))
+                return folder
+            record = provenance.record(name, Path(inspect.getfile(run)), chosen, argv) | earlier
+            with recording.recorded(folder, record), progress.display(sys.stderr) as track:
+                for block in call(run, chosen, track, folder):
+                    store.append(folder, store.as_frame(block))
+                summary, paths = present(figure, table, folder)
     if options.keep is not None:
         store.copy(paths[1], options.keep)
     close(summary, paths)
     return folder
+
+
+def follow(blocks: Iterator[store.Block]) -> None:
+    """Computes what another process reports."""
+    with recording.stop_signals():
+        for _ in blocks:
+            pass
 
 
 def collect(run: Run[ConfigT], config: ConfigT) -> pd.DataFrame:

@@ -39,7 +39,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import vi_jax as vi
-from experiments import cli, intervals, progress, style
+from experiments import cli, distributed, intervals, progress, style
 from vi_jax.data.digits import binarize, digits_split
 from vi_jax.training import init_state
 
@@ -96,7 +96,9 @@ def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]
     )
     split = digits_split()
     model, guide = autoencoder(split.train)
-    points = {"trained": train(keys["train"], config, model, guide, split.train, track)}
+    trained = train(keys["train"], config, model, guide, split.train, track)
+    # Where processes run on different machines, the last bits may differ.
+    points = {"trained": distributed.from_first(lambda: trained)}
     points["perturbed"] = perturbed(keys["perturb"], points["trained"], config.perturbation)
     x = split.test[: config.num_data]
     seconds = timings(config, model, guide, keys["sweep"], points["trained"], x, track)
@@ -111,6 +113,7 @@ def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]
             objectives=OBJECTIVES,
             num_samples=sorted(config.num_samples),
             num_replicates=config.num_replicates,
+            mesh=distributed.mesh(),
             progress=progress.callback(track, f"sweep, {point}"),
         )
         yield [
@@ -300,4 +303,4 @@ def of(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, processes=distributed.together)

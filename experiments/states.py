@@ -40,7 +40,9 @@ class Found(NamedTuple):
 def context(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the bits of a sweep depend on: its configuration, versions, device and flags of JAX."""
     flags = {name: provenance.jax_flag(name) for name in provenance.JAX_FLAGS if "cache" not in name}
-    found = {"config": dict(config), "packages": provenance.versions(), "device": provenance.device(), "jax": flags}
+    # In how many processes the devices are changes no bit.
+    device = {name: value for name, value in provenance.device().items() if name != "processes"}
+    found = {"config": dict(config), "packages": provenance.versions(), "device": device, "jax": flags}
     # As it will be read back: tuples are lists there, and paths text.
     return json.loads(json.dumps(found, default=str, sort_keys=True))
 

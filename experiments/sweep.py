@@ -48,7 +48,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import vi_jax as vi
-from experiments import cli, progress, spelling, states, store, style, truth, zoo
+from experiments import cli, distributed, progress, spelling, states, store, style, truth, zoo
 from vi_jax.measurement import cell_costs
 from vi_jax.measurement.cells import lay_out
 
@@ -128,13 +128,14 @@ def run(config: Config, track: progress.Track) -> Iterator[pd.DataFrame]:
     pairs = {f"{pair[0]}/{pair[1]}": pair for pair in itertools.product(config.bounds, config.estimators)}
     objectives = {name: (spelling.bound(b), spelling.estimator(e)) for name, (b, e) in pairs.items()}
     check_legal(posed, objectives, config.samples)
+    mesh = distributed.mesh()
     reference_key, sweep_key, cost_key = jax.random.split(jax.random.key(config.seed), 3)
     measured = resumable(
         config,
         "reference",
         track,
         lambda **options: truth.measure(
-            reference_key, config.model, list(pairs.values()), config.samples, config.reference, **options
+            reference_key, config.model, list(pairs.values()), config.samples, config.reference, mesh=mesh, **options
         ),
     )
     result = resumable(
@@ -150,6 +151,7 @@ def run(config: Config, track: progress.Track) -> Iterator[pd.DataFrame]:
             reference=lambda name, size: truth.reference(config.model, pairs[name], size, measured),
             blocks=vi.measurement.by_leaf if config.by_leaf else vi.measurement.theta_and_phi,
             num_stops=config.stops,
+            mesh=mesh,
             **options,
         ),
     )
@@ -165,7 +167,7 @@ def run(config: Config, track: progress.Track) -> Iterator[pd.DataFrame]:
         result = result._replace(costs=costs)
     yield rows_of(config, pairs, result, measured)
     for phase in ("reference", "sweep"):
-        if (path := state_file(config, phase)) is not None:
+        if (path := state_file(config, phase)) is not None and distributed.is_first():
             path.unlink(missing_ok=True)
 
 
@@ -194,7 +196,8 @@ def resumable(config: Config, phase: str, track: progress.Track, call: Callable[
     path, about = state_file(config, phase), states.context(dataclasses.asdict(sizes(config)))
     found = states.Found(None, 0.0, "")
     if path is not None:
-        found = states.read(path, zoo.problem(config.model).params, about)
+        params = zoo.problem(config.model).params
+        found = distributed.from_first(lambda: states.read(path, params, about))
     if found.why:
         say(f"{found.why}: the {phase} starts anew")
     if found.state is not None:
@@ -219,7 +222,7 @@ def options(path: Path | None, about: Mapping[str, Any], found: states.Found, ph
         moved(done, total)
 
     def save(state: vi.measurement.SweepState) -> None:
-        if path is not None:
+        if path is not None and distributed.is_first():
             states.write(path, state, about, share)
 
     return {"progress": report, "save": save, "resume": found.state}
@@ -239,7 +242,8 @@ def state_file(config: Config, phase: str) -> Path | None:
 
 def say(text: str) -> None:
     """Tells whoever watches, beside the rows."""
-    print(text, file=sys.stderr, flush=True)
+    if distributed.is_first():
+        print(text, file=sys.stderr, flush=True)
 
 
 # --- rows, table, figure ----------------------------------------------------------------------------------------------
@@ -362,9 +366,10 @@ def lines(axes: Axes, rows: pd.DataFrame, column: str) -> None:
 
 def main() -> None:
     """Runs, and lists what is not defined below the table."""
-    folder = cli.main(run, figure, Config(), quick=QUICK, table=table)
-    for paragraph in missing(store.read(folder)):
-        print(paragraph)
+    folder = cli.main(run, figure, Config(), quick=QUICK, table=table, processes=distributed.together)
+    if distributed.is_first():
+        for paragraph in missing(store.read(folder)):
+            print(paragraph)
 
 
 if __name__ == "__main__":

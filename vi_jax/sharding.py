@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -108,7 +109,7 @@ def replicated(mesh: Mesh, tree: PyTree) -> PyTree:
     Raises:
       TypeError, ValueError: as `completed`.
     """
-    return jax.device_put(tree, NamedSharding(completed(mesh), PartitionSpec()))
+    return _placed(tree, NamedSharding(completed(mesh), PartitionSpec()))
 
 
 def check_divides(mesh: Mesh, axis: str, name: str, size: int) -> None:
@@ -126,4 +127,18 @@ def check_divides(mesh: Mesh, axis: str, name: str, size: int) -> None:
 def _dealt(mesh: Mesh, axis: str, name: str, tree: PyTree) -> PyTree:
     mesh = completed(mesh)
     check_divides(mesh, axis, name, check_batch(name, tree))
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(axis)))
+    return _placed(tree, NamedSharding(mesh, PartitionSpec(axis)))
+
+
+def _placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def one(leaf: Any) -> jax.Array:
+        if not jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
+            return jax.device_put(leaf, sharding)
+        # To devices of other processes JAX carries numbers alone, not keys.
+        data = jax.device_put(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+
+    return jax.tree.map(one, tree)

@@ -101,8 +101,8 @@ def test_the_chunks_change_the_order_of_summation_alone():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), first, second)
 
 
-def plan_of(num_replicates, num_samples=(1, 4), pairs=PAIRS, num_groups=20):
-    at_once, rounds = stream.chunked(None, num_replicates, num_groups, None, num_samples[-1])
+def plan_of(num_replicates, num_samples=(1, 4), pairs=PAIRS, num_groups=20, mesh=None):
+    at_once, rounds = stream.chunked(None, num_replicates, num_groups, mesh, num_samples[-1])
     return stream.Plan(
         densities=(TOY.model.init, TOY.model.log_joint, GUIDE.init, GUIDE.distribution, None, None),
         reparameterized=True,
@@ -115,7 +115,7 @@ def plan_of(num_replicates, num_samples=(1, 4), pairs=PAIRS, num_groups=20):
         num_groups=num_groups,
         rounds=rounds,
         at_once=at_once,
-        mesh=None,
+        mesh=mesh,
     )
 
 
@@ -123,7 +123,7 @@ def test_memory_is_flat_in_the_number_of_replicates():
     def temporaries(num_replicates):
         plan = plan_of(num_replicates, num_samples=(1, 64))
         state = stream.start(plan, KEY, PARAMS, X, None, num_replicates)
-        lowered = stream._block.lower(plan, KEY, PARAMS, X, None, num_replicates, 0, 1, state.running)
+        lowered = stream.block.lower(plan, KEY, PARAMS, X, None, num_replicates, 0, 1, state.running)
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
     few, many = temporaries(1000), temporaries(100_000)
@@ -136,26 +136,54 @@ import functools
 from tests.measurement import test_stream as t
 assert jax.device_count() == 8
 swept = functools.partial(t.swept, objectives={"vimco": t.PAIRS["vimco"]}, num_samples=(2,))
-alone = swept()
-for n in (1, 2, 8):
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[:n]), ("replicates",))
+exactly = functools.partial(jax.tree.map, np.testing.assert_array_equal)
+alone, eight = swept(), None
+for shape in ((1,), (2,), (8,), (2, 2, 2)):
+    mesh = jax.make_mesh(shape, ("replicate", "data", "sample")[:len(shape)], devices=jax.devices()[:np.prod(shape)])
     states = []
     dealt = swept(mesh=mesh, save=states.append)
     np.testing.assert_array_equal(alone.grouped[2].count, dealt.grouped[2].count)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5)
     jax.tree.map(close, alone.grouped[2], dealt.grouped[2])
-    again = swept(mesh=mesh, resume=states[0])
-    jax.tree.map(np.testing.assert_array_equal, dict(dealt.grouped), dict(again.grouped))
+    exactly(dict(dealt.grouped), dict(swept(mesh=mesh, resume=states[0]).grouped))
+    if shape == (8,):
+        eight, state = dealt, states[0]
+# The axes of the mesh make no difference, and a state knows devices, not axes.
+exactly(dict(eight.grouped), dict(dealt.grouped))
+exactly(dict(eight.grouped), dict(swept(mesh=mesh, resume=state).grouped))
 print("same")
 """
 
 
-def test_replicates_dealt_to_devices_give_the_same_moments():
+def printed(code):
+    """What a program with eight devices prints."""
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     result = subprocess.run(
-        [sys.executable, "-c", SHARDED], env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True
+        [sys.executable, "-c", code], env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True
     )
-    assert result.stdout.strip() == "same", result.stderr[-2000:]
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout.strip()
+
+
+def test_replicates_dealt_to_devices_give_the_same_moments():
+    assert printed(SHARDED) == "same"
+
+
+COLLECTIVES = """
+import jax, numpy as np
+from tests.measurement import test_stream as t
+mesh = jax.sharding.Mesh(np.array(jax.devices()), ("replicate",))
+plan = t.plan_of(1000, mesh=mesh)
+state = t.stream.start(plan, t.KEY, t.PARAMS, t.X, None, 1000)
+block = t.stream.block.lower(plan, t.KEY, t.PARAMS, t.X, None, 1000, 0, 1, state.running).compile()
+merge = t.stream.pooled.lower(plan, state.running[4]).compile()
+print([sorted({name for name in t.NAMES if f" {name}(" in program.as_text()}) for program in (block, merge)])
+"""
+NAMES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+
+
+def test_devices_talk_at_the_end_alone():
+    assert printed(COLLECTIVES) == "[[], ['all-gather', 'all-to-all']]"
 
 
 # --- coverage ---------------------------------------------------------------------------------------------------------

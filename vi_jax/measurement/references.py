@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from vi_jax import estimators
 from vi_jax.bounds import derivatives, iwae
@@ -41,6 +42,7 @@ def reference_gradients(
     num_samples: Sequence[int],
     num_replicates: int,
     groups_per_pool: int = 4,
+    mesh: Mesh | None = None,
     progress: Callable[[int, int], None] | None = None,
     save: Callable[[SweepState], None] | None = None,
     resume: SweepState | None = None,
@@ -62,6 +64,7 @@ def reference_gradients(
       num_samples: values of K, increasing.
       num_replicates: R pools of K_max draws.
       groups_per_pool: as of `sweep`: small K, whose gradients are noisier, get up to so many replicates of a pool.
+      mesh: as of `sweep`.
       progress: `(done, total)` replicates.
       save: as of `sweep`.
       resume: as of `sweep`.
@@ -87,6 +90,7 @@ def reference_gradients(
         num_samples=num_samples,
         num_replicates=num_replicates,
         groups_per_pool=groups_per_pool,
+        mesh=mesh,
         progress=progress,
         save=save,
         resume=resume,

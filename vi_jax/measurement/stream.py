@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from vi_jax import checks
-from vi_jax.measurement import cells, moments
+from vi_jax.measurement import cells, hosts, moments
 from vi_jax.measurement.jackknife import Estimate, student_t_quantile
 from vi_jax.measurement.moments import Moments, Running
 from vi_jax.measurement.one_pool import Average, Cells, replicate, tails
@@ -58,7 +58,7 @@ class Plan(NamedTuple):
 
     @property
     def devices(self) -> int:
-        """How many share the replicates."""
+        """How many share the replicates: all of the mesh, whatever its axes are called."""
         return 1 if self.mesh is None else self.mesh.size
 
     @property
@@ -180,7 +180,8 @@ def pareto_k(plan: Plan, key: jax.Array, params: Params, x: PyTree, num_pools: i
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _block(plan: Plan, key, params, x, truth, num_replicates, first, last, running):
+def block(plan: Plan, key, params, x, truth, num_replicates, first, last, running):
+    """Adds chunks `first` to `last` of every device to its moments. The devices send each other nothing."""
     mesh = plan.mesh
 
     def on_device(key, params, x, truth, running):
@@ -198,27 +199,33 @@ def _block(plan: Plan, key, params, x, truth, num_replicates, first, last, runni
 
     # Without the check of varying axes, nothing inside is summed over devices: derivatives in parameters that all
     # devices share would be, without a word. Its types would not fit the traced halves of a guide either.
-    dealt = jax.shard_map(local, mesh=mesh, in_specs=(whole,) * 4 + (axes,), out_specs=axes, check_vma=False)
-    return dealt(jax.random.key_data(key), params, x, truth, running)
+    everywhere = jax.shard_map(local, mesh=mesh, in_specs=(whole,) * 4 + (axes,), out_specs=axes, check_vma=False)
+    return everywhere(jax.random.key_data(key), params, x, truth, running)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _begin(plan: Plan, key, params, x, truth) -> dict[int, Running]:
+    """Moments of nothing yet, leaves `[devices, G, U, O, ...]`. On the host one array of zeros stands for all."""
+
     def begin(draw: Measured) -> Running:
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), draw)
-        running = moments.begin(one, plan.num_groups)
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (plan.devices, *leaf.shape)), running)
+        shapes = jax.eval_shape(lambda: moments.begin(one, plan.num_groups))
+        return jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), (plan.devices, *leaf.shape)), shapes)
 
     return {size: begin(draw) for size, draw in jax.eval_shape(_measure(plan), key, params, x, truth).items()}
 
 
 def start(plan: Plan, key, params, x, truth, num_replicates: int) -> SweepState:
-    """Returns the state before the first replicate."""
+    """Returns the state before the first replicate.
+
+    Raises:
+      ValueError: the processes that share the mesh were given different arguments.
+    """
     mark = repr((num_replicates, plan.stride, plan.at_once, plan.num_samples, [name for name, _ in plan.objectives]))
     for leaf in jax.tree.leaves((jax.random.key_data(key), params, x, truth)):
         mark = f"{zlib.crc32(np.ascontiguousarray(leaf).tobytes(), zlib.crc32(mark.encode()))}"
     fingerprint = jnp.asarray(int(mark) & 0x7FFFFFFF, jnp.int32)
-    return SweepState(fingerprint, jnp.zeros((), int), _begin(plan, key, params, x, truth))
+    hosts.check_same("vi.sweep", fingerprint, plan.mesh)
+    return SweepState(fingerprint, jnp.zeros((), int), hosts.deal(_begin(plan, key, params, x, truth), plan.mesh))
 
 
 def blocks_of(
@@ -229,13 +236,13 @@ def blocks_of(
     step = math.ceil(num_chunks / checks.check_positive_int("num_stops", num_stops))
     while (done := int(state.done)) < num_chunks:
         last = min(done + step, num_chunks)
-        running = _block(plan, key, params, x, truth, num_replicates, done, last, state.running)
+        running = block(plan, key, params, x, truth, num_replicates, done, last, state.running)
         state = state._replace(done=jnp.asarray(last), running=jax.block_until_ready(running))
         yield state
 
 
-def resumed(fresh: SweepState, given: SweepState) -> SweepState:
-    """Returns the given state as arrays, after a look at whether it belongs to the sweep that starts afresh."""
+def resumed(plan: Plan, fresh: SweepState, given: SweepState) -> SweepState:
+    """Returns the given state on the devices, after a look at whether it belongs to the sweep that starts afresh."""
     shapes = [jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), s) for s in (fresh, given)]
     same = shapes[0] == shapes[1] and int(fresh.fingerprint) == int(given.fingerprint)
     if not same:
@@ -243,12 +250,45 @@ def resumed(fresh: SweepState, given: SweepState) -> SweepState:
             "resume is the state of another sweep: key, params, x, objectives, num_samples, num_replicates, reference, "
             "chunk_size, num_groups and mesh must be the same as then. Start anew without it."
         )
-    return jax.tree.map(jnp.asarray, given)
+    fingerprint, done, running = given
+    return SweepState(jnp.asarray(fingerprint), jnp.asarray(done), hosts.deal(running, plan.mesh))
 
 
-@jax.jit
-def merged(running: Running) -> Moments:
-    """The moments of all devices together, leaves `[G, U, O, ...]`."""
-    finished = jax.vmap(moments.finish)(running)
-    parts = [jax.tree.map(lambda leaf, d=d: leaf[d], finished) for d in range(finished.count.shape[0])]
-    return functools.reduce(jax.vmap(moments.merge), parts)
+def merged(plan: Plan, running: Running) -> Moments:
+    """The moments of all devices together, leaves `[G, U, O, ...]`, whole in every process."""
+    return hosts.whole(pooled(plan, running))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def pooled(plan: Plan, running: Running) -> Moments:
+    """The moments of all devices together: an all-to-all and an all-gather of those of one."""
+    mesh = plan.mesh
+    if mesh is None:
+        return moments.finish(jax.tree.map(lambda leaf: leaf[0], running))
+    spec = PartitionSpec(mesh.axis_names)
+    local = functools.partial(_on_device, mesh.axis_names, mesh.size)
+    return jax.shard_map(local, mesh=mesh, in_specs=spec, out_specs=PartitionSpec(), check_vma=False)(running)
+
+
+def _on_device(axes: tuple[str, ...], num_devices: int, running: Running) -> Moments:
+    """Pools over devices as over groups; each device does so for its share of the coordinates.
+
+    No sum is left to a collective: the bits do not depend on how the devices are spread over processes.
+    """
+    mine = moments.finish(jax.tree.map(lambda leaf: leaf[0], running))
+
+    def share(leaf: jax.Array) -> jax.Array:
+        flat = leaf.reshape(len(leaf), math.prod(leaf.shape[1:]))
+        # At least one number for each: collectives know no empty arrays.
+        width = num_devices * max(1, math.ceil(flat.shape[1] / num_devices))
+        parts = jnp.pad(flat, ((0, 0), (0, width - flat.shape[1]))).reshape(len(leaf), num_devices, -1)
+        return jax.lax.all_to_all(parts[None], axes, split_axis=2, concat_axis=0, tiled=True)[:, :, 0]
+
+    def put_together(leaf: jax.Array, like: jax.Array) -> jax.Array:
+        flat = jax.lax.all_gather(leaf, axes, axis=1, tiled=True)
+        return flat[:, : math.prod(like.shape[1:])].reshape(like.shape)
+
+    count = jax.lax.all_gather(mine.count, axes)
+    mean, m2 = jax.tree.map(share, (mine.mean, mine.m2))
+    total = jax.vmap(moments.pool, in_axes=1)(Moments(count, mean, m2))
+    return Moments(total.count, *jax.tree.map(put_together, (total.mean, total.m2), (mine.mean, mine.m2)))

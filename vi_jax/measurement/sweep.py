@@ -9,13 +9,14 @@ from jax.sharding import Mesh
 from vi_jax import checks
 from vi_jax.legality import check_scale
 from vi_jax.log_weights import check_inputs, check_problem
-from vi_jax.measurement import cells, stream
+from vi_jax.measurement import cells, hosts, stream
 from vi_jax.measurement.cut import cut
 from vi_jax.measurement.one_pool import Average, over_batch
 from vi_jax.measurement.result import SweepResult, assemble
 from vi_jax.measurement.stream import Plan, SweepState
 from vi_jax.measurement.summary import Blocks, Reference, theta_and_phi
 from vi_jax.measurement.sums import Sums, automatic
+from vi_jax.sharding import completed
 from vi_jax.types import BoundFn, Estimator, Guide, Model, Params, PyTree
 
 ReferenceFn = Callable[[str, int], Reference | None]
@@ -85,37 +86,87 @@ def sweep(
         many. 1 reads the first K draws alone.
       chunk_size: replicates evaluated at once. None takes about 24,000 draws' worth.
       num_groups: G ≤ R, groups of replicates for the jackknife.
-      mesh: devices over which the replicates are dealt. The same moments, in another order of summation.
+      mesh: devices over which the replicates are dealt, as of `vi.sharding.make_mesh`: over all its axes, since there
+        are replicates in plenty and none needs another device. The same moments, in another order of summation. Nothing
+        is sent between devices but at a stop, for `save`, and at the end. With devices of several processes
+        (`docs/devices.md`), each of which calls `sweep` with the same arguments, every process is told and returned the
+        same.
       num_stops: how often, at most, the sweep reports and can be saved.
       progress: `(done, total)` replicates, called at every stop.
-      save: `(SweepState)`, called at every stop. What it raises stops the sweep.
+      save: `(SweepState)`, called at every stop, in every process, with the moments of all devices. What it raises
+        stops the sweep.
       resume: a state that `save` was given by a sweep of the same arguments: the rest is run, and the moments are bit
-        for bit those of a sweep that was never stopped.
+        for bit those of a sweep that was never stopped. It needs as many devices, in however many processes.
 
     Returns:
       `SweepResult`.
 
     Raises:
       ValueError: K do not increase, no objective or none that is defined, fewer replicates than groups, a state of
-        another sweep; otherwise as `value_and_grad`.
+        another sweep, other arguments in another process; otherwise as `value_and_grad`.
       TypeError: as `value_and_grad`.
     """
     check_inputs(key, params, x)
+    params, x = hosts.whole((params, x))
     check_problem(model, guide, params, x)
     num_replicates = checks.check_positive_int("num_replicates", num_replicates)
     rows, undefined = cells.lay_out(guide, objectives, num_samples)
     for row in rows:
         for name in row.names:
             check_scale(model, guide, x, *objectives[name], row.num_samples)
-    at_once, rounds = stream.chunked(
-        chunk_size, num_replicates, num_groups, mesh, rows[-1].num_samples * checks.check_batch("x", x)
+    plan = planned(
+        (key, model, guide, params, x),
+        objectives,
+        tuple(row.num_samples for row in rows),
+        num_replicates,
+        Params(theta, phi),
+        average=average,
+        blocks=blocks,
+        groups_per_pool=groups_per_pool,
+        chunk_size=chunk_size,
+        num_groups=num_groups,
+        mesh=mesh,
     )
-    plan = Plan(
+    truth = None if reference is None else _truth(plan, reference, params, x)
+    state = stream.start(plan, key, params, x, truth, num_replicates)
+    if resume is not None:
+        state = stream.resumed(plan, state, resume)
+    for reached in stream.blocks_of(plan, key, params, x, truth, num_replicates, state, num_stops):
+        state = reached
+        if progress is not None:
+            progress(min(int(state.done) * plan.stride, num_replicates), num_replicates)
+        if save is not None:
+            save(hosts.whole(state))
+    grouped = {size: stream.merged(plan, running) for size, running in state.running.items()}
+    tails = stream.pareto_k(plan, key, params, x, min(num_replicates, _POOLS_FOR_THE_TAIL))
+    return assemble(plan, rows, undefined, grouped, truth, tails)
+
+
+def planned(
+    problem: tuple[jax.Array, Model, Guide, Params, PyTree],
+    objectives: Mapping[str, tuple[BoundFn, Estimator]],
+    num_samples: tuple[int, ...],
+    num_replicates: int,
+    sums: Params,
+    *,
+    average: Average = over_batch,
+    blocks: Blocks = theta_and_phi,
+    groups_per_pool: int = 1,
+    chunk_size: int | None = None,
+    num_groups: int = 20,
+    mesh: Mesh | None = None,
+) -> Plan:
+    """Returns the plan of a sweep: its arguments, with what was left open decided. `sums` are those in θ and φ."""
+    key, model, guide, params, x = problem
+    mesh = None if mesh is None else completed(mesh)
+    draws = num_samples[-1] * checks.check_batch("x", x)
+    at_once, rounds = stream.chunked(chunk_size, num_replicates, num_groups, mesh, draws)
+    return Plan(
         densities=(model.init, model.log_joint, guide.init, guide.distribution, guide.from_noise, guide.noise),
         reparameterized=guide.reparameterized,
         objectives=tuple(objectives.items()),
-        num_samples=tuple(row.num_samples for row in rows),
-        sums=_sums(guide, params, x, key, theta, phi),
+        num_samples=num_samples,
+        sums=_sums(guide, params, x, key, sums),
         average=average,
         blocks=blocks,
         max_groups=checks.check_positive_int("groups_per_pool", groups_per_pool),
@@ -124,26 +175,14 @@ def sweep(
         at_once=at_once,
         mesh=mesh,
     )
-    truth = None if reference is None else _truth(plan, reference, params, x)
-    state = stream.start(plan, key, params, x, truth, num_replicates)
-    if resume is not None:
-        state = stream.resumed(state, resume)
-    for reached in stream.blocks_of(plan, key, params, x, truth, num_replicates, state, num_stops):
-        state = reached
-        if progress is not None:
-            progress(min(int(state.done) * plan.stride, num_replicates), num_replicates)
-        if save is not None:
-            save(state)
-    grouped = {size: stream.merged(running) for size, running in state.running.items()}
-    tails = stream.pareto_k(plan, key, params, x, min(num_replicates, _POOLS_FOR_THE_TAIL))
-    return assemble(plan, rows, undefined, grouped, truth, tails)
 
 
-def _sums(guide: Guide, params: Params, x: PyTree, key: jax.Array, theta: Sums | None, phi: Sums | None) -> Params:
+def _sums(guide: Guide, params: Params, x: PyTree, key: jax.Array, given: Params) -> Params:
     """How sums over draws are formed, in θ and in φ."""
     read = cut(guide, params.phi, jax.tree.map(lambda leaf: leaf[0], x), key).size
     size = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params.theta))
-    return Params(automatic(size) if theta is None else theta, automatic(read) if phi is None else phi)
+    automatically = Params(automatic(size), automatic(read))
+    return Params(*(rule if rule is not None else own for rule, own in zip(given, automatically, strict=True)))
 
 
 def _units(plan: Plan, x: PyTree) -> int:

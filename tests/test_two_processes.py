@@ -1,0 +1,107 @@
+"""Two processes that share a mesh get what one gets. They are real, and talk over the loopback."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+TIMEOUT = 240
+
+PROGRAM = """
+import sys
+import jax
+jax.config.update("jax_num_cpu_devices", 4)
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]), initialization_timeout=60)
+
+import functools
+import jax.numpy as jnp
+import numpy as np
+import optax
+import vi_jax as vi
+from vi_jax.measurement import hosts
+
+assert jax.device_count() == 8 and jax.process_count() == 2
+made = vi.models.linear_gaussian(2)
+model, guide = made.model, vi.guides.affine(2, 2, variance=2 / 3)
+params = vi.Params(model.init(jax.random.key(0)), guide.init(jax.random.key(1)))
+x, key, mesh = jax.random.normal(jax.random.key(2), (8, 2)), jax.random.key(3), vi.sharding.make_mesh
+pair = vi.bounds.iwae, vi.estimators.doubly_reparameterized
+
+
+def same(shared, alone, rtol=2e-5):
+    close = functools.partial(np.testing.assert_allclose, rtol=rtol, atol=rtol)
+    jax.tree.map(close, hosts.whole(shared), alone)
+
+
+# Data across the processes, draws within them.
+gradient = lambda mesh: jax.jit(vi.value_and_grad(model, guide, *pair, num_samples=8, mesh=mesh))(key, params, x)
+same(gradient(mesh(data=2, sample=4)), gradient(None))
+
+# Draws across the processes.
+evidence = lambda mesh: vi.log_evidence(key, model, guide, params, x, num_samples=64, mesh=mesh)
+same(evidence(mesh(sample=8)), evidence(None))
+
+def fit(mesh):
+    objective = vi.value_and_grad(model, guide, *pair, num_samples=4, mesh=mesh)
+    return vi.fit(key, objective, optax.adam(0.01), params, x, num_steps=5, mesh=mesh)[0].params
+
+same(fit(mesh(data=8)), fit(None))
+
+# Replicates over all axes.
+def sweep(mesh, **options):
+    settings = dict(num_samples=(4,), num_replicates=400, num_stops=4, mesh=mesh) | options
+    return vi.sweep(key, model, guide, params, x, objectives={"dreg": pair}, **settings)
+
+states = []
+shared = sweep(mesh(replicate=4, data=2), save=states.append)
+same(shared.grouped, sweep(None).grouped, rtol=1e-3)
+assert all(isinstance(leaf, np.ndarray) or leaf.is_fully_addressable for leaf in jax.tree.leaves(states))
+again = sweep(mesh(replicate=4, data=2), resume=jax.tree.map(np.asarray, states[1]))
+jax.tree.map(np.testing.assert_array_equal, dict(shared.grouped), dict(again.grouped))
+try:
+    sweep(mesh(replicate=4, data=2), num_replicates=400 + 8 * jax.process_index())
+except ValueError as error:
+    assert "other arguments in process 1 than in process 0" in str(error)
+else:
+    raise AssertionError("processes with different arguments went on")
+print("same", sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(shared.grouped)))
+jax.distributed.shutdown()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+def finished(processes: list[subprocess.Popen]) -> list[str]:
+    """The last line that each prints, having ended well; all that they said, where one has not."""
+    end = time.monotonic() + TIMEOUT
+    try:
+        said = [process.communicate(timeout=max(1, end - time.monotonic())) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n\n".join(err[-3000:] for _, err in said)
+    return [out.splitlines()[-1] for out, _ in said]
+
+
+def test_gradients_evidence_fits_and_sweeps_of_two_processes_are_those_of_one():
+    address = f"127.0.0.1:{free_port()}"
+    flags = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    environment = os.environ | {"XLA_FLAGS": os.environ.get("XLA_FLAGS") or flags}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, address, str(number)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    first, second = finished(processes)
+    assert first == second
+    assert first.startswith("same")
