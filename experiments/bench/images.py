@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 import vi_jax as vi
-from experiments.bench import references
+from experiments.bench import elbo, references
 from experiments.bench.arithmetic import Arithmetic, full
 from experiments.bench.config import Config
 from experiments.bench.networks import MODEL, arguments, networks
@@ -38,19 +37,7 @@ CHUNKED = {"elbo": ("pathwise",), "iwae": ("pathwise", "DReG")}
 SMALLEST = {"VIMCO": 2}
 
 
-def elbo_value_and_grad(
-    key: jax.Array, params: vi.Params, x: jax.Array, *, num_samples: int
-) -> tuple[jax.Array, vi.Params]:
-    """Returns minus the mean of the ELBO over batch and draws, and its gradient: IWAE of one draw, mapped over keys."""
-
-    def loss(params: vi.Params) -> jax.Array:
-        keys = jax.random.split(key, num_samples)
-        return -jnp.mean(jax.vmap(lambda key: references.iwae(key, params, x, num_samples=1))(keys))
-
-    return jax.value_and_grad(loss)(params)
-
-
-BY_HAND: dict[str, Callable[..., Any]] = {"elbo": elbo_value_and_grad, "iwae": references.iwae_value_and_grad}
+BY_HAND: dict[str, Callable[..., Any]] = {"elbo": elbo.value_and_grad, "iwae": references.iwae_value_and_grad}
 
 
 def gradient(config: Config, name: str, num_samples: int, kind: Arithmetic, *, bound: str) -> Case:
@@ -96,7 +83,7 @@ def in_chunks(
     chunk_size: int,
     shared: tuple[vi.Params, jax.Array],
 ) -> Iterator[Program]:
-    """Yields the library's gradients in chunks of draws, where they fill one; memory beside one chunk."""
+    """Yields the library's gradients in chunks of draws, where they fill one; memory beside two chunks."""
     for name in CHUNKED[bound]:
 
         def call(num_samples: int, name: str = name) -> vi.Objective:
@@ -104,7 +91,7 @@ def in_chunks(
             return vi.value_and_grad(model, guide, *pair, num_samples=num_samples, chunk_size=chunk_size)
 
         if num_samples >= chunk_size:
-            fewer = Fewer(call(chunk_size), chunk_size)
+            fewer = Fewer(call(2 * chunk_size), 2 * chunk_size)
             title = f"{name}/{chunk_size}"
             yield Program(title, call(num_samples), shared, second, math.nan, fewer)
 

@@ -16,7 +16,7 @@ from experiments.bench import __main__ as bench
 from experiments.bench import (
     arithmetic,
     cases,
-    images,
+    elbo,
     lines,
     networks,
     peak,
@@ -265,7 +265,7 @@ def test_the_hand_written_elbo_is_the_mean_of_the_librarys_log_weights():
     params = jittered(vi.Params(model.init(jax.random.key(0)), guide.init(jax.random.key(1))))
     x = jax.random.bernoulli(jax.random.key(2), 0.5, (3, 5)).astype(float)
     log_w = jax.jit(lambda key: vi.log_weights(key, model, guide, params, x, num_samples=NUM_REPLICATES))
-    by_hand = jax.jit(lambda key: images.elbo_value_and_grad(key, params, x, num_samples=NUM_REPLICATES)[0])
+    by_hand = jax.jit(lambda key: elbo.value_and_grad(key, params, x, num_samples=NUM_REPLICATES)[0])
     draws = np.asarray(log_w(jax.random.key(3)), np.float64).mean(axis=1)
     standard_error = draws.std() * math.sqrt(2 / NUM_REPLICATES)
     assert abs(draws.mean() + float(by_hand(jax.random.key(4)))) < 4 * standard_error
