@@ -1,6 +1,7 @@
 """What is printed and drawn of the rows: a table that begins with what fits 80 columns, and a dot per ratio."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -56,18 +57,33 @@ def three_digits(value: float) -> float:
 
 
 def write_wide(folder: Path) -> Path:
-    """Writes the whole table, every column, as text; and below it why a number is missing. Returns its path."""
+    """Writes all rows and columns as text; above them the device, below them why a number is missing. Returns where."""
     rows, path = store.read(folder), folder / "table.txt"
     with store.writing(path), open(path, "w", encoding="utf-8") as file:
         console = Console(file=file, width=WIDE)
-        tables.show(table(rows), console)
-        for note, programs in (
-            rows.assign(note=rows["notes"].fillna("").str.split("; ")).explode("note").groupby("note")
-        ):
-            if note:
-                cases = ", ".join(dict.fromkeys(programs["name"] + " " + programs["program"]))
-                console.print(f"– {note}: {cases}", markup=False, highlight=False)
+        console.print(setting(folder), markup=False, highlight=False)
+        for start in range(0, len(rows), tables.MAX_ROWS):
+            tables.show(table(rows).iloc[start : start + tables.MAX_ROWS], console)
+        for line in reasons(rows):
+            console.print(line, markup=False, highlight=False)
     return path
+
+
+def setting(folder: Path) -> str:
+    """Returns in one line where and with what a run was made."""
+    record = store.read_provenance(folder)
+    device, commit = record["device"], (record["git"]["commit"] or "unknown")[:10]
+    changed = ", changed" if record["git"]["dirty"] else ""
+    where = f"{device['count']} × {device['platform']} ({device['kind']}), {device['cpu_count']} cores of the host"
+    return f"{where}; jax {record['packages'].get('jax')}; commit {commit}{changed}; {record['started'][:10]}"
+
+
+def reasons(rows: pd.DataFrame) -> Iterator[str]:
+    """Yields why numbers are missing, and of which programs, a line per reason."""
+    notes = rows.assign(note=rows["notes"].fillna("").str.split("; ")).explode("note")
+    for note, programs in notes.loc[notes["note"] != ""].groupby("note"):
+        which = [f"{case} {name}" for case, name in zip(programs["name"], programs["program"], strict=True)]
+        yield f"– {note}: {'every program' if len(which) == len(rows) else ', '.join(which)}"
 
 
 def figure(rows: pd.DataFrame) -> Figure:
