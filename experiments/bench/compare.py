@@ -6,7 +6,7 @@ Every ratio is B / A; below 1, B is faster or smaller.
     × time/matmul  the same, each time in units of the matrix product that ran in the same round: where the machine is
                    slower in one run, as shared ones are, it is slower at both. A program that waits for memory or for
                    launches does not slow down as a matrix product does, so neither column replaces the other
-    resolved       faster or slower, where both intervals exclude 1 on the same side
+    resolved       faster or slower, where both intervals exclude 1 on the same side, of ten runs or more each
 
 The intervals are 95 %, by the percentile bootstrap over finished runs (Efron 1979), of A and of B apart. They know what
 varies within a run and not what varies between two: on a shared machine ratios below 1.3 are noise whatever they say.
@@ -27,6 +27,8 @@ from experiments import tables
 from experiments.bench import lines
 
 NUM_RESAMPLES = 2000
+# A bootstrap of fewer runs has intervals that are too narrow to call anything resolved.
+MIN_RUNS = 10
 COMPARED = ("flops", "temporary_bytes", "compile_seconds")
 Key = tuple[str, str, int, int, str]
 
@@ -140,7 +142,7 @@ def row(a: Runs, b: Runs, rng: np.random.Generator) -> dict[str, Any]:
         "case": a.line["name"],
         "program": a.line["program"],
         **dict(zip(("× time", "× time_low", "× time_high"), time, strict=True)),
-        "resolved": verdict(time, relative),
+        "resolved": verdict(time, relative) if min(a.milliseconds.size, b.milliseconds.size) >= MIN_RUNS else "",
         **dict(zip(("× time/matmul", "× time/matmul_low", "× time/matmul_high"), relative, strict=True)),
         **{f"× {name.split('_')[0]}": divided(b.line.get(name), a.line.get(name)) for name in COMPARED},
         "runs": f"{a.milliseconds.size}, {b.milliseconds.size}",

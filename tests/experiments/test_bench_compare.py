@@ -63,6 +63,14 @@ def test_equal_programs_are_resolved_as_rarely_as_the_interval_says():
     assert 0.9 < np.mean(inside) <= 0.99
 
 
+def test_few_runs_resolve_nothing(write):
+    few = line(9.0)
+    few = {name: value[:9] if name.endswith("milliseconds") else value for name, value in few.items()}
+    (row,) = compare.compared(write("a", line()), write("b", few)).to_dict("records")
+    assert row["× time_low"] > 8
+    assert row["resolved"] == ""
+
+
 def test_runs_of_several_files_in_one_count_together(write):
     a = write("a", line(), line(3.0))
     (row,) = compare.compared(a, write("b", line())).to_dict("records")
