@@ -10,6 +10,8 @@ from jax.flatten_util import ravel_pytree
 
 import vi_jax as vi
 from experiments import zoo
+from experiments.bench.arithmetic import Arithmetic
+from experiments.bench.config import Config
 from experiments.bench.programs import Case, Program, called
 from vi_jax.measurement import replicate_moments
 
@@ -26,30 +28,24 @@ OBJECTIVES = {
     "ciwae/doubly_reparameterized": (B.ciwae(0.5), E.doubly_reparameterized),
 }
 REFERENCE_NAME = "iwae/doubly_reparameterized"
+MODEL = "linear-Gaussian toy, D = 20"
 
 # The chunk with which one pair at K = 1024 runs fastest on two idle cores, of 1, 4, 8, 20 and 40: 307, 287, 284, 221
 # and 232 ms for 1000 replicates.
 CHUNK_SIZE = 20
 
 
-def sweep(seed: int, sizes: tuple[int, ...], num_replicates: int, num_looped: int, num_loops: int) -> Case:
+def sweep(config: Config, name: str, num_samples: int, arithmetic: Arithmetic) -> Case:
     """Returns the case of the linear-Gaussian toy, D = 20 and one datum.
 
     The reference is one pair at the largest K: its moments over all replicates, in one program. Against it stand
     `vi.sweep` of eight pairs at every K, and a jitted gradient per pair and K, called in a Python loop with a key made
-    outside it, whose results are fetched and accumulated in NumPy.
-
-    Args:
-      seed: of the draws.
-      sizes: K, increasing.
-      num_replicates: R.
-      num_looped: replicates that one run of the loop does; its time is scaled up to R.
-      num_loops: runs of the loop.
+    outside it, whose results are fetched and accumulated in NumPy; the loop does a part of the replicates, and its time
+    is scaled up.
     """
-    posed = zoo.problem("toy")
-    model, guide, params, x = posed.model, posed.guide, posed.params, posed.x[:1]
-    arguments = jax.random.key(seed), params, x
-    largest = gradient(model, guide, REFERENCE_NAME, sizes[-1])
+    model, guide, params, x = toy()
+    sizes, num_replicates = config.sweep_samples, config.sweep_replicates
+    largest = gradient(model, guide, REFERENCE_NAME, num_samples)
 
     def one_pair(key: jax.Array, params: vi.Params, x: jax.Array) -> Any:
         def replicate(key: jax.Array) -> Any:
@@ -58,7 +54,7 @@ def sweep(seed: int, sizes: tuple[int, ...], num_replicates: int, num_looped: in
         return replicate_moments(key, replicate, num_replicates=num_replicates, chunk_size=CHUNK_SIZE)
 
     def swept(key: jax.Array, params: vi.Params, x: jax.Array) -> Any:
-        return vi.sweep(
+        result = vi.sweep(
             key,
             model,
             guide,
@@ -67,23 +63,24 @@ def sweep(seed: int, sizes: tuple[int, ...], num_replicates: int, num_looped: in
             objectives=OBJECTIVES,
             num_samples=sizes,
             num_replicates=num_replicates,
-        ).quantities
+        )
+        return result.quantities
 
     cells = [gradient(model, guide, *cell) for cell in itertools.product(OBJECTIVES, sizes) if cell != UNDEFINED]
+    grid = f"{len(OBJECTIVES)}×{len(sizes)}"
+    share = config.num_looped / num_replicates
     programs = (
-        Program(f"{REFERENCE_NAME} alone", one_pair, arguments, np.nan),
-        Program(f"vi.sweep, {len(OBJECTIVES)} pairs × {len(sizes)} K", swept, arguments, prepare=called),
-        Program(
-            "loop over the same",
-            looped(cells, num_looped),
-            arguments,
-            np.nan,
-            num_loops,
-            num_looped / num_replicates,
-            called,
-        ),
+        Program("one pair", one_pair, (params, x), counted=np.nan),
+        Program(f"vi.sweep {grid}", swept, (params, x), prepare=called),
+        Program(f"loop {grid}", looped(cells, config.num_looped), (params, x), share=share, prepare=called),
     )
-    return Case("W4 sweep", sizes[-1], 1, num_replicates, programs)
+    return Case(name, MODEL, num_samples, 1, num_replicates, 1, arithmetic, programs)
+
+
+def toy() -> tuple[vi.Model, vi.Guide, vi.Params, jax.Array]:
+    """Returns model, guide, parameters and one datum `[1, 20]`."""
+    posed = zoo.problem("toy")
+    return posed.model, posed.guide, posed.params, posed.x[:1]
 
 
 UNDEFINED = ("iwae/vimco", 1)
