@@ -37,6 +37,7 @@ _LONGEST = (
     "experiments/test_posteriors.py",
     "posterior/test_approximate.py",
     "training/test_settle.py",
+    "/test_sharding.py",
 )
 
 

@@ -125,7 +125,8 @@ def shared_gradients(
       mesh: devices that share the work, as in `value_and_grad`; the log-weights are exchanged once for all.
 
     Returns:
-      A pure function to log-weights `[K, B]` in nats and `Params` by name, ascent directions.
+      A pure function to log-weights `[K, B]` in nats, the data divided over `data` of a mesh, and `Params` by name,
+      ascent directions.
 
     Raises:
       TypeError, ValueError: as `value_and_grad`.

@@ -5,6 +5,9 @@ A mesh has up to three axes, by name. Gradients add up over `data` and `sample`;
     replicate   independent runs: seeds of a fit, replicates of a sweep
     data        the batch B, in equal parts
     sample      the K draws of every datum
+
+Arrays that JAX has put somewhere by itself are moved as needed. Those that somebody has committed to a device, by
+`jax.device_put(x, device)`, are refused by JAX until `shard_data` or `replicated` has moved them.
 """
 
 from collections.abc import Sequence

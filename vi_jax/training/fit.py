@@ -73,10 +73,11 @@ def fit(
     `jax.tree_util.Partial(function of (test, key, params), test)`.
 
     With a mesh of devices the batch is divided over its axis `data`. Every device holds the whole state and ALL the
-    data, so it has at hand whatever rows are drawn, the same as on one device, and a step communicates nothing but what
-    the objective does: given the same mesh, `value_and_grad` sends the log-weights and the gradient once. An objective
-    that knows of no mesh is divided by the compiler, which may send more; one without a batch axis of its own is
-    repeated on every device. Data that do not fit one device's memory need a loop of your own over `value_and_grad`.
+    data, so it has at hand whatever rows are drawn, the same as on one device. A step then communicates what the
+    objective does, which for `value_and_grad` of the same mesh is the log-weights and the gradient, once; and two
+    numbers for the history. An objective that knows of no mesh is divided by the compiler, which may send more. Data
+    that do not fit the memory of one device need a loop of your own over `value_and_grad`. Seeds, over the devices:
+    `vi.sharding.shard_replicates`.
 
     No buffer of the caller's is donated: parameters and states stay valid, to start the next seed from, at the price of
     one extra copy of the state for the whole run. Inside the scan the state is updated in place.
