@@ -197,14 +197,15 @@ class Swept(NamedTuple):
 def replicates_divided(config: Config) -> Job:
     """A sweep: nothing is sent but the moments, at every stop to be saved."""
     alone = laid_out(config, None)
-    whole = laid_out(config, vi.sharding.make_mesh(replicate=COMPILED_FOR, devices=jax.devices()))
+    mesh = vi.sharding.make_mesh(replicate=COMPILED_FOR, devices=jax.devices())
+    whole = laid_out(config, mesh)
     at_once = alone.plan.at_once * len(zoo.problem(config.model).x) * config.sizes[-1]
     return Job(
         name=f"sweep of the {config.model}",
         flops_per_draw=block(alone).cost_analysis()["flops"] / at_once,
         draws_per_step=lambda n: config.draws / n / config.stops,
         expected=lambda n: [Collective("all-gather", n * moments(config, whole.plan), n)],
-        compiled=collectives(block(whole).as_text()) + collectives(gathering(whole).as_text()),
+        compiled=collectives(block(whole).as_text()) + collectives(gathering(whole, mesh).as_text()),
         checkpoint=lambda n: n * moments(config, whole.plan),
         written=on_file(whole.state),
     )
@@ -226,9 +227,9 @@ def block(swept: Swept) -> Any:
     return stream.block.lower(plan, *problem, num_replicates, 0, 1, state.running).compile()
 
 
-def gathering(swept: Swept) -> Any:
+def gathering(swept: Swept, mesh: Mesh) -> Any:
     """Returns the compiled program that makes the moments of all devices known to each, for the checkpoint."""
-    everywhere = NamedSharding(swept.plan.mesh, PartitionSpec())
+    everywhere = NamedSharding(mesh, PartitionSpec())
     return jax.jit(lambda running: running, out_shardings=everywhere).lower(swept.state.running).compile()
 
 
