@@ -126,7 +126,7 @@ def test_draws_of_zero_weight_are_exchanged_for_those_of_another_device():
     streamed = vi.value_and_grad(problems.EDGED, problems.FREE, *rows["vimco"], num_samples=8, chunk_size=1, mesh=mesh)
     assert_agree(streamed(*args), (vi.bounds.iwae(log_w), expected["vimco"]))
     # The first datum has a draw on some devices and none on others; the devices of the second have none at all.
-    possible = np.isfinite(log_w).reshape(4, 2, 2).any(axis=1)
+    possible = jnp.any(jnp.isfinite(log_w).reshape(4, 2, 2), axis=1)
     assert possible[:, 0].any()
     assert not possible[:, 0].all()
     assert not possible[:, 1].any()
