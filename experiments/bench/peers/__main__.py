@@ -44,14 +44,13 @@ QUICK = Config(
     image_samples=(5,),
     batch_size=20,
     num_values=10,
-    loop_samples=(1,),
-    num_replicates=40,
+    loop_samples=(),
     grid_samples=(),
     evidence_samples=200,
     evidence_batch_size=10,
-    long_samples=1024,
+    long_samples=0,
     num_runs=2,
-    optimization_level=1,
+    optimization_level=0,
 )
 PROVENANCE = ("experiment", "started", "git", "python", "packages", "device", "jax", "environment")
 

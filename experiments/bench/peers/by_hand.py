@@ -28,7 +28,7 @@ OPERATIONS = "operations counted"
 
 
 def contests(config: work.Config) -> Iterator[Contest]:
-    """Yields fits, IWAE steps, operations, variances, the grid of a sweep, log-evidence and long chunked gradients."""
+    """Yields fits, IWAE steps, operations, variances, the grid of a sweep, log p(x) and gradients in many chunks."""
     for num_samples in config.regression_samples:
         yield fits(config, num_samples)
     for num_samples in config.image_samples:
@@ -39,7 +39,8 @@ def contests(config: work.Config) -> Iterator[Contest]:
     if config.grid_samples:
         yield loops.grid(config)
     yield evidence(config)
-    yield long_chunks(config)
+    if config.long_samples:
+        yield long_chunks(config)
 
 
 def fits(config: work.Config, num_samples: int) -> Contest:

@@ -32,7 +32,9 @@ def contests(config: work.Config) -> Iterator[Contest]:
         yield Contest("W1 fit", num_samples, 1, config.num_steps, (reference, *programs))
 
 
-def start(data: work.Regression, num_samples: int) -> tuple[Any, Any]:
+def start(
+    data: work.Regression, num_samples: int, optimizer: optax.GradientTransformation = ours.OPTIMIZER
+) -> tuple[Any, Any]:
     """Returns the algorithm and its first state, at the scale from which all fits begin instead of its own, e⁻²."""
     import blackjax
 
@@ -44,7 +46,7 @@ def start(data: work.Regression, num_samples: int) -> tuple[Any, Any]:
         logits = features @ z
         return log_prior + jnp.sum(labels * logits - jax.nn.softplus(logits))
 
-    algorithm = blackjax.meanfield_vi(log_density, optax.adam(work.LEARNING_RATE), num_samples=num_samples)
+    algorithm = blackjax.meanfield_vi(log_density, optimizer, num_samples=num_samples)
     return algorithm, algorithm.init(loc)._replace(rho=log_scale)
 
 

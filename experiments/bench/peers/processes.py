@@ -45,9 +45,9 @@ def num_threads() -> int:
 def environment(present: Mapping[str, str], level: int) -> dict[str, str]:
     """Returns the environment of a framework's process.
 
-    JAX at the level of optimisation given: its own, which is what its peers' users compile with, not at the lower one of the other
-    experiments (docs/decisions/0003); no persistent cache, which is JAX's default too; as many threads for PyTorch as
-    XLA takes; and no share of an accelerator's memory that is taken beforehand.
+    JAX at the given level of optimisation: by default its own, at which the users of its peers compile, and not the
+    lower one of the other experiments (docs/decisions/0003). No persistent cache, which is JAX's default too; as many
+    threads for PyTorch as XLA takes; and no share of an accelerator's memory that is taken beforehand.
     """
     threads = str(num_threads())
     flags = [flag for flag in present.get("XLA_FLAGS", "").split() if "backend_optimization_level" not in flag]

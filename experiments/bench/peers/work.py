@@ -37,11 +37,11 @@ class Config:
       num_values: steps by whose losses two IWAE bounds are compared.
       loop_samples: K of the variance of a gradient.
       num_replicates: R of it.
-      grid_samples: K of the whole grid of eight pairs.
+      grid_samples: K of the whole grid of eight pairs; no grid where empty.
       num_looped: replicates of the grid that one timed run of the loop does.
       evidence_samples: K of log p(x).
       evidence_batch_size: B of it.
-      long_samples: the largest K of a gradient in chunks.
+      long_samples: the largest K of a gradient in chunks; no such gradient where 0.
       chunk_size: draws in a chunk.
       num_runs: timed rounds.
       optimization_level: at which JAX compiles for a CPU, its own default.
