@@ -16,19 +16,15 @@ import optax
 import vi_jax as vi
 from experiments.bench import references
 from experiments.bench.peers import loops, ours, work
-from experiments.bench.peers.contest import (
-    ARITHMETIC,
-    MEMORY,
-    Contest,
-    Entry,
-    Value,
-)
+from experiments.bench.peers.contest import ARITHMETIC, MEMORY, Contest, Entry, Value
+from experiments.bench.programs import called
 
 OPERATIONS = "operations counted"
+CALL = "checks and dispatch of a call"
 
 
 def contests(config: work.Config) -> Iterator[Contest]:
-    """Yields fits, IWAE steps, operations, variances, the grid of a sweep, log p(x) and gradients in many chunks."""
+    """Yields fits, IWAE steps, operations, variances, log p(x), gradients in many chunks, and a sweep."""
     for num_samples in config.regression_samples:
         yield fits(config, num_samples)
     for num_samples in config.image_samples:
@@ -36,15 +32,15 @@ def contests(config: work.Config) -> Iterator[Contest]:
     yield operations(config)
     for num_samples in config.loop_samples:
         yield loops.variances(config, num_samples)
-    if config.grid_samples:
-        yield loops.grid(config)
     yield evidence(config)
     if config.long_samples:
         yield long_chunks(config)
+    if config.grid_samples:
+        yield loops.grid(config)
 
 
 def fits(config: work.Config, num_samples: int) -> Contest:
-    """W1: one scan over steps."""
+    """W1: one scan over steps; and what a call of the library costs besides its program: checks, and finding it."""
     data, reference = ours.fit_entry(config, num_samples)
     phi = vi.guides.mean_field(data.features.shape[1], initial_scale=work.INITIAL_SCALE).init(jax.random.key(0))
     x = (jnp.asarray(data.features)[None], jnp.asarray(data.labels)[None])
@@ -61,7 +57,8 @@ def fits(config: work.Config, num_samples: int) -> Contest:
 
     judge = functools.partial(ours.fit_value, lambda: jax.jit(fit)(jax.random.key(3))[0], data)
     entry = Entry("hand-written scan", fit, (jax.random.key(config.seed),), ARITHMETIC, judge)
-    return Contest("W1 fit", num_samples, 1, config.num_steps, (reference, entry))
+    as_called = reference._replace(name="vi.fit as called", label=CALL, prepare=called)
+    return Contest("W1 fit", num_samples, 1, config.num_steps, (reference, entry, as_called))
 
 
 def iwae(config: work.Config, num_samples: int) -> Contest:
