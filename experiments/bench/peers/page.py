@@ -14,6 +14,7 @@ from experiments import store
 from experiments.bench.peers import report, targets
 
 BEGIN, END = "<!-- begin: make bench-peers -->", "<!-- end: make bench-peers -->"
+PACKAGES = ("jax", "numpyro", "tfp-nightly", "blackjax", "torch", "pyro-ppl")
 
 
 def write(page: Path, folders: Sequence[Path]) -> None:
@@ -56,7 +57,7 @@ def body(folders: Sequence[Path]) -> str:
 def where(record: dict) -> str:
     """Returns the device and the versions of a run, in a line."""
     device, packages = record["device"], record["packages"]
-    named = ", ".join(f"{name} {packages[name]}" for name in ("jax", "tfp-nightly", "blackjax") if name in packages)
+    named = ", ".join(f"{name} {packages[name]}" for name in PACKAGES if name in packages)
     return f"{device['cpu_count']} cores, {device['kind']}, Python {record['python']}, {named}."
 
 

@@ -91,10 +91,10 @@ def judge(goal: Goal, rows: pd.DataFrame) -> dict[str, object]:
     samples = "" if goal.num_samples is None else str(goal.num_samples)
     written = {"against": goal.against, "K": samples, "goal": f"{SIGNS[goal.reaches]} {goal.number:.3g}"}
     if here.empty:
-        return written | {"measured": "–", "met": "not measured"}
+        return written | {"met": "not measured", "measured": "–"}
     row = here.iloc[-1]
     if row["status"] != OK:
-        return written | {"measured": "–", "met": row["status"]}
+        return written | {"met": row["status"], "measured": "–"}
     value, low, high = (float(row[name]) for name in (goal.column, "ratio_low", "ratio_high"))
     interval = f" ({low:.3g} to {high:.3g})" if goal.column == "ratio" else ""
-    return written | {"measured": f"{value:.3g}{interval}", "met": "yes" if goal.reaches(value, goal.number) else "NO"}
+    return written | {"met": "yes" if goal.reaches(value, goal.number) else "NO", "measured": f"{value:.3g}{interval}"}
