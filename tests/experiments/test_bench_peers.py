@@ -196,7 +196,7 @@ def test_only_a_program_that_reaches_the_same_value_is_timed(rows):
 
 
 def test_the_table_says_why_there_is_no_ratio(rows):
-    shown = report.table(rows).set_index("program")["peer / ours"]
+    shown = report.table(rows).set_index("program")["peer / ours"].to_dict()
     assert shown["far"] == "mismatch"
     assert shown["–"] == "not installed: pip install absent"
     assert "to" in shown["near"]
@@ -237,7 +237,14 @@ def test_a_page_is_renewed_between_its_marks(rows, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     store.append(folder, rows)
-    record = {"experiment": "peers", "device": {"cpu_count": 2, "kind": "cpu"}, "packages": {}, "python": "3"}
+    config = {"num_runs": 3, "peers": []}
+    record = {
+        "experiment": "peers",
+        "config": config,
+        "device": {"cpu_count": 2, "kind": "cpu"},
+        "packages": {},
+        "python": "3",
+    }
     (folder / "provenance.json").write_text(json.dumps(record))
     path = tmp_path / "page.md"
     path.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")

@@ -81,8 +81,9 @@ def regression_svi(data: work.Regression, num_samples: int) -> Any:
 
     def guide(features: Any, labels: Any) -> None:
         del features, labels
-        scale = jnp.exp(numpyro.param("log_scale", jnp.asarray(log_scale)))
-        numpyro.sample("z", dist.Normal(numpyro.param("loc", jnp.asarray(loc)), scale).to_event(1))
+        mean: Any = numpyro.param("loc", jnp.asarray(loc))
+        log: Any = numpyro.param("log_scale", jnp.asarray(log_scale))
+        numpyro.sample("z", dist.Normal(mean, jnp.exp(log)).to_event(1))
 
     return SVI(model, guide, optax.adam(work.LEARNING_RATE), Trace_ELBO(num_particles=num_samples))
 
@@ -153,14 +154,14 @@ def iwae_svi(params: vi.Params, num_samples: int) -> Any:
     from numpyro.infer import SVI, RenyiELBO
 
     def model(x: Any) -> None:
-        theta = numpyro.param("theta", params.theta)
+        theta: Any = numpyro.param("theta", params.theta)
         with numpyro.plate("batch", len(x)):
             z = numpyro.sample("z", dist.Normal(jnp.zeros(work.LATENT_DIM), 1).to_event(1))
             logits = dense(theta["logits"], layers(theta, z))
             numpyro.sample("x", dist.Bernoulli(logits=logits).to_event(1), obs=x)
 
     def guide(x: Any) -> None:
-        phi = numpyro.param("phi", params.phi)
+        phi: Any = numpyro.param("phi", params.phi)
         with numpyro.plate("batch", len(x)):
             hidden = layers(phi, x)
             scale = jnp.exp(dense(phi["log_scale"], hidden))

@@ -58,7 +58,10 @@ def where(record: dict) -> str:
     """Returns the device and the versions of a run, in a line."""
     device, packages = record["device"], record["packages"]
     named = ", ".join(f"{name} {packages[name]}" for name in PACKAGES if name in packages)
-    return f"{device['cpu_count']} cores, {device['kind']}, Python {record['python']}, {named}."
+    rounds, peers = record["config"]["num_runs"], ", ".join(record["config"]["peers"]) or "all peers"
+    return (
+        f"{peers}: {device['cpu_count']} cores, {device['kind']}, {rounds} rounds; Python {record['python']}, {named}."
+    )
 
 
 def markdown(table: pd.DataFrame) -> str:

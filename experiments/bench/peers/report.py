@@ -1,6 +1,8 @@
 """The tables of a run, for the terminal and for a page, and its figure."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,17 +18,17 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
             "peer": rows["peer"],
             "work": rows["workload"],
             "K": rows["num_samples"],
-            "peer / ours": [ratio(row) for _, row in rows.iterrows()],
+            "peer / ours": [ratio(row) for row in rows.to_dict("records")],
             "program": rows["program"],
             "what it is": rows["label"],
             "ours ms": rows["reference_milliseconds"].map(three_digits),
             "ms": rows["milliseconds"].map(three_digits),
-            "value": [agreement(row) for _, row in rows.iterrows()],
+            "value": [agreement(row) for row in rows.to_dict("records")],
         }
     )
 
 
-def ratio(row: pd.Series) -> str:
+def ratio(row: Mapping[Any, Any]) -> str:
     """Returns the median ratio and its interval, or the status of what was not timed."""
     if row["status"] != OK:
         return str(row["status"])
@@ -35,7 +37,7 @@ def ratio(row: pd.Series) -> str:
     return f"{three_digits(row['ratio'])} ({three_digits(row['ratio_low'])} to {three_digits(row['ratio_high'])})"
 
 
-def agreement(row: pd.Series) -> str:
+def agreement(row: Mapping[Any, Any]) -> str:
     """Returns the value reached and the library's, with how far they may lie apart; – where nothing is reached."""
     if math.isnan(row["value"]) or row["tolerance"] == 0:
         return "–"

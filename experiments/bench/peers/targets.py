@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -67,7 +67,7 @@ GOALS = (
     Goal("64 chunks, bytes a draw", PLAIN, "W2 many draws", "in chunks", None, 16, "bytes_per_draw", AT_MOST),
 )
 
-SIGNS = {operator.ge: "≥", AT_MOST: "≤"}
+SIGNS: dict[Any, str] = {operator.ge: "≥", AT_MOST: "≤"}
 
 
 def judged(rows: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([judge(goal, rows) for goal in GOALS])
 
 
-def judge(goal: Goal, rows: pd.DataFrame) -> dict[str, object]:
+def judge(goal: Goal, rows: pd.DataFrame) -> dict[str, str]:
     """Returns one row of the table."""
     here = rows.loc[
         (rows["peer"] == goal.peer)
@@ -94,7 +94,7 @@ def judge(goal: Goal, rows: pd.DataFrame) -> dict[str, object]:
         return written | {"met": "not measured", "measured": "–"}
     row = here.iloc[-1]
     if row["status"] != OK:
-        return written | {"met": row["status"], "measured": "–"}
+        return written | {"met": str(row["status"]), "measured": "–"}
     value, low, high = (float(row[name]) for name in (goal.column, "ratio_low", "ratio_high"))
     interval = f" ({low:.3g} to {high:.3g})" if goal.column == "ratio" else ""
     return written | {"met": "yes" if goal.reaches(value, goal.number) else "NO", "measured": f"{value:.3g}{interval}"}

@@ -85,7 +85,7 @@ def regression() -> Regression:
     """Returns scikit-learn's breast cancer data, 569 × 30 standardised features and a constant."""
     from sklearn.datasets import load_breast_cancer
 
-    features, labels = load_breast_cancer(return_X_y=True)
+    features, labels = map(np.asarray, load_breast_cancer(return_X_y=True))
     features = (features - features.mean(axis=0)) / features.std(axis=0)
     features = np.concatenate([features, np.ones((len(features), 1))], axis=1)
     return Regression(features.astype(np.float32), labels.astype(np.float32))

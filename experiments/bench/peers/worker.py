@@ -9,7 +9,7 @@ import importlib
 import json
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -36,10 +36,15 @@ def run(name: str, config: work.Config, stream: TextIO) -> None:
         stream.flush()
 
 
+def with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields with tuples for the lists that JSON has in their place."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
 def main() -> None:
     """Reads the config, keeps stdout for the rows, and runs."""
-    fields = json.load(sys.stdin)
-    config = work.Config(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    fields: dict[str, Any] = json.load(sys.stdin, object_hook=with_tuples)
+    config = work.Config(**fields)
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     run(sys.argv[1], config, stream)
