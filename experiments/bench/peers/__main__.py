@@ -20,7 +20,7 @@ that says so. What is not installed is one too.
 
 The library's advantage is an interface that batches and is compiled once; where a peer is called in one compiled
 program too, the arithmetic is the same. JAX runs at its own optimisation level, 3, without a persistent cache. On two
-cores that others use, ratios below 1.3 are noise. Time: 20 minutes; --quick one.
+cores that others use, ratios below 1.3 are noise. Time: a quarter of an hour; --quick two minutes.
 """
 
 import json
