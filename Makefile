@@ -3,6 +3,10 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# What `make bench-peers` needs besides has a folder of its own.
+BENCH_VENV = .venv-bench
+EXTRAS = dev
+SIZE = 1.4 GB
 ARGS ?=
 QUICK ?=
 JOBS ?= 1
@@ -12,7 +16,7 @@ PIP = $(RUN) -m pip install -qq --no-input --disable-pip-version-check
 # Written last and removed first, so that an interrupted installation, or removal, leaves none.
 STAMP = $(VENV)/complete
 # What tells an environment from a folder that is not ours to remove, pyvenv.cfg, goes last.
-EMPTY = rm -f "$(STAMP)" && find "$(VENV)/" -mindepth 1 -maxdepth 1 ! -name pyvenv.cfg -exec rm -rf {} +
+EMPTY = rm -f "$(1)/complete" && find "$(1)/" -mindepth 1 -maxdepth 1 ! -name pyvenv.cfg -exec rm -rf {} +
 
 # Sets $$python to the interpreter that PYTHON names and $$version to its version, or ends with one clear error. A shim of
 # pyenv refuses a version that is installed but not switched on: `pyenv whence` says which one has it.
@@ -31,35 +35,40 @@ case $$code in \
 esac
 endef
 
+# Builds the environment VENV with the extras EXTRAS, unless it is there.
+define BUILD
+$(FIND_PYTHON); \
+key=$$({ echo "$$version $(EXTRAS)"; pwd -P; cat pyproject.toml constraints.txt; } | cksum); \
+if [ "$$key" = "$$(cat "$(STAMP)" 2>/dev/null)" ] && [ -x $(RUN) ]; then exit 0; fi; \
+"$$python" -c 'import ensurepip, venv' 2>/dev/null || \
+    fail "PYTHON=$(PYTHON) lacks the modules venv and ensurepip. Install them (Debian and Ubuntu: the package python3-venv)."; \
+[ ! -e "$(VENV)" ] || [ -f "$(VENV)/pyvenv.cfg" ] || \
+    fail "VENV=$(VENV) exists and is no Python environment. Remove it, or name another folder: make VENV=DIR $(MAKECMDGOALS)"; \
+echo "building $(VENV) with Python $${version%% *}: $(SIZE), a few minutes, once"; \
+mkdir -p "$(VENV)" && touch "$(VENV)/pyvenv.cfg" && $(call EMPTY,$(VENV)) && \
+"$$python" -m venv "$(VENV)" && \
+$(PIP) -c constraints.txt setuptools && \
+$(PIP) -c constraints.txt --no-build-isolation -e '.[$(EXTRAS)]' && \
+echo "$$key" >"$(STAMP)" || \
+    fail "$(VENV) is not complete: the message above says why. The next make starts it afresh."
+endef
+
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format certify bench experiments constraints python clean
+.PHONY: help venv run test check format certify bench bench-peers experiments constraints python clean
 # One target at a time under `make -j` too: targets share the environment, and a timing must not share the machine.
 .NOTPARALLEL:
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "PYTHON=python3.12   the Python to build the environment with (now: $(PYTHON))"
 	@echo "VENV=DIR            the environment's folder (now: $(VENV))"
-	@echo "ARGS='...'          passed on by run, test, certify, bench and experiments, as in: make test ARGS='-k iwae'"
+	@echo "ARGS='...'          passed on by run, test, certify, bench, bench-peers and experiments, as in: make test ARGS='-k iwae'"
 	@echo "QUICK=1             makes 'make experiments' use the quick forms: minutes in all, and docs/figures stays as it is"
 	@echo "JOBS=2              how many experiments run at a time: more than 1 spoils the times that they report"
 
 venv: ## build the environment
-	@$(FIND_PYTHON); \
-	key=$$({ echo "$$version"; pwd -P; cat pyproject.toml constraints.txt; } | cksum); \
-	if [ "$$key" = "$$(cat "$(STAMP)" 2>/dev/null)" ] && [ -x $(RUN) ]; then exit 0; fi; \
-	"$$python" -c 'import ensurepip, venv' 2>/dev/null || \
-	    fail "PYTHON=$(PYTHON) lacks the modules venv and ensurepip. Install them (Debian and Ubuntu: the package python3-venv)."; \
-	[ ! -e "$(VENV)" ] || [ -f "$(VENV)/pyvenv.cfg" ] || \
-	    fail "VENV=$(VENV) exists and is no Python environment. Remove it, or name another folder: make VENV=DIR $(MAKECMDGOALS)"; \
-	echo "building $(VENV) with Python $${version%% *}: 1.4 GB, a few minutes, once"; \
-	mkdir -p "$(VENV)" && touch "$(VENV)/pyvenv.cfg" && $(EMPTY) && \
-	"$$python" -m venv "$(VENV)" && \
-	$(PIP) -c constraints.txt setuptools && \
-	$(PIP) -c constraints.txt --no-build-isolation -e '.[bench,dev]' && \
-	echo "$$key" >"$(STAMP)" || \
-	    fail "$(VENV) is not complete: the message above says why. The next make starts it afresh."
+	@$(BUILD)
 
 run: venv ## train on the digits, sweep the number of samples K, print the table and draw the figure
 	@$(RUN) -m experiments.sample_sweep $(ARGS)
@@ -84,6 +93,13 @@ certify: venv ## measure every bound × estimator against its exact gradient, an
 bench: venv ## time the gradients on this machine's device
 	@$(RUN) -m experiments.bench $(ARGS)
 
+bench-peers: VENV = $(BENCH_VENV)
+bench-peers: EXTRAS = bench
+bench-peers: SIZE = 6.5 GB
+bench-peers: ## time the same work in NumPyro, TFP, BlackJAX, Pyro and PyTorch, in an environment of its own
+	@$(BUILD)
+	@$(RUN) -m experiments.bench.peers $(ARGS)
+
 experiments: venv ## run every experiment, each experiments/*.py that defines run(), and renew its figure in docs/figures
 	@names=$$(grep -l '^def run(' experiments/*.py | sed 's|.*/||; s|\.py$$||'); \
 	[ -n "$$names" ] || { echo "error: no experiments/*.py defines run()" >&2; exit 1; }; \
@@ -102,8 +118,10 @@ constraints: ## pin the newest releases that fit, for all Pythons and extras
 python: ## print the interpreter that PYTHON names
 	@$(FIND_PYTHON); echo "$$python"
 
-clean: ## remove the environment and every cache; results/ stays
-	@if [ -f "$(VENV)/pyvenv.cfg" ]; then $(EMPTY) && rm -rf "$(VENV)"; \
-	elif [ -e "$(VENV)" ]; then echo "error: VENV=$(VENV) is no Python environment: not removed" >&2; exit 1; fi
+clean: ## remove the environments and every cache; results/ stays
+	@for venv in "$(VENV)" "$(BENCH_VENV)"; do \
+	    if [ -f "$$venv/pyvenv.cfg" ]; then $(call EMPTY,$$venv) && rm -rf "$$venv"; \
+	    elif [ -e "$$venv" ]; then echo "error: VENV=$$venv is no Python environment: not removed" >&2; exit 1; fi || exit 1; \
+	done
 	@rm -rf build dist vi_jax.egg-info .pytest_cache .ruff_cache .hypothesis
 	@find vi_jax experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +

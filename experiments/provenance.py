@@ -17,6 +17,7 @@ import jax
 PACKAGES = (
     *("vi-jax", "jax", "jaxlib", "flax", "optax", "distrax", "chex", "tfp-nightly"),
     *("numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "orbax-checkpoint", "blackjax"),
+    *("numpyro", "torch", "pyro-ppl"),
 )
 JAX_FLAGS = (
     "jax_enable_x64",

@@ -1,6 +1,6 @@
 """The autoencoder 784-200-200-50 and its random binary images, with networks that compute in a given type."""
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 import vi_jax as vi
 from vi_jax.guides.encoder import encoder_of, gaussian_of
 from vi_jax.models import likelihoods
-from vi_jax.models.deep import DenseNetwork
+from vi_jax.models.networks import DenseNetwork
 from vi_jax.models.pixels import constant, pixels, standard_prior
 
 LATENT_DIM, HIDDEN, DATA_DIM = 50, (200, 200), 784
@@ -25,12 +25,12 @@ def networks(dtype: str) -> tuple[vi.Model, vi.Guide]:
     decoder = Rounded(dense(DATA_DIM, "logits"), dtype)
     encoder = Encoder(Rounded(dense(LATENT_DIM, "loc", "log_scale"), dtype))
     model = standard_prior(pixels(decoder, LATENT_DIM, DATA_DIM, likelihoods.bernoulli()))
-    return model, gaussian_of(encoder_of(cast(nn.Module, encoder), DATA_DIM, None), LATENT_DIM)
+    return model, gaussian_of(encoder_of(encoder, DATA_DIM, None), LATENT_DIM)
 
 
 def dense(dim: int, *heads: str) -> DenseNetwork:
     """Makes the library's network with heads of this length, all biases zero."""
-    return DenseNetwork(HIDDEN, dim, nn.tanh, {head: constant(np.zeros(dim)) for head in heads}, {})
+    return DenseNetwork(HIDDEN, dim, jnp.tanh, {head: constant(np.zeros(dim)) for head in heads}, {})
 
 
 class Rounded(NamedTuple):
