@@ -121,9 +121,7 @@ def measured(contest: Contest, entries: list[Entry], num_runs: int, rng: np.rand
         arithmetic=arithmetic.full(),
         programs=tuple(map(program, entries)),
     )
-    rows = measure(
-        case, min(num_runs, contest.num_runs), rng, key=jax.random.key(0), matmul_size=peak.matmul_size()
-    )
+    rows = measure(case, min(num_runs, contest.num_runs), rng, key=jax.random.key(0), matmul_size=peak.matmul_size())
     return {row["program"]: row for row in rows}
 
 
