@@ -71,7 +71,7 @@ def test_a_sweep_lowers_part_by_part(monkeypatch):
 
         return instead
 
-    for name in ("_block", "pareto_k"):
+    for name in ("block", "pareto_k"):
         monkeypatch.setattr(stream, name, exported(getattr(stream, name)))
     # The package's `sweep` is the function; its module is found by name alone.
     monkeypatch.setattr(importlib.import_module("vi_jax.measurement.sweep"), "assemble", lambda *given: Assembled())
