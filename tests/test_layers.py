@@ -15,7 +15,7 @@ FILES = sorted((ROOT / "vi_jax").rglob("*.py"))
 # A module may import from earlier rows and from itself; the modules of one row do not see each other.
 ORDER = (
     {"types"},
-    {"checks", "names", "shapes", "chains"},
+    {"checks", "names", "shapes", "chains", "flattening"},
     {"models", "guides"},
     {"log_weights", "exact"},
     {"bounds"},
