@@ -288,4 +288,4 @@ def _zero_if(hopeless: jax.Array, gradients: dict[str, Params]) -> dict[str, Par
 
 def _all_finite(tree: PyTree) -> jax.Array:
     # 0 · leaf is NaN where the leaf is not finite, and one sum of numbers is faster than a conjunction of booleans.
-    return sum(jnp.sum(0 * leaf) for leaf in jax.tree.leaves(tree)) == 0
+    return sum((jnp.sum(0 * leaf) for leaf in jax.tree.leaves(tree)), start=jnp.zeros(())) == 0

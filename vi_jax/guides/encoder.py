@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
+from vi_jax.guides.diagonal import DiagonalGaussian
 from vi_jax.shapes import check_noise, check_shape
 from vi_jax.types import Guide, PyTree
 
@@ -62,7 +63,7 @@ def gaussian_of(network: Encoder, latent_dim: int) -> Guide:
 
     def distribution(phi: PyTree, x: jax.Array) -> distrax.MultivariateNormalDiag:
         heads = encode(phi, x).heads
-        return distrax.MultivariateNormalDiag(heads["loc"], jnp.exp(heads["log_scale"]))
+        return DiagonalGaussian(heads["loc"], heads["log_scale"])
 
     def from_noise(phi: PyTree, x: jax.Array, noise: jax.Array) -> jax.Array:
         heads = encode(phi, x).heads

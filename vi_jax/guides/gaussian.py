@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from vi_jax import checks
+from vi_jax.guides.diagonal import DiagonalGaussian
 from vi_jax.shapes import check_noise, check_shape
 from vi_jax.types import Guide, PyTree
 
@@ -68,7 +69,7 @@ def mean_field(dim: int, *, initial_scale: float = 1.0) -> Guide:
 
     def distribution(phi: MeanField, x: PyTree) -> distrax.MultivariateNormalDiag:
         del x
-        return distrax.MultivariateNormalDiag(phi.loc, jnp.exp(phi.log_scale))
+        return DiagonalGaussian(phi.loc, phi.log_scale)
 
     def from_noise(phi: MeanField, x: PyTree, noise: jax.Array) -> jax.Array:
         del x
