@@ -1,6 +1,7 @@
 """Facts of the compiled programs that no noisy machine can blur: operations, bytes, traces, targets."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -77,6 +78,16 @@ def test_a_gradient_costs_the_operations_of_plain_autodiff(name, large):
     bound, estimator = PAIRS[name]
     program = compiled(vi.value_and_grad(model, guide, bound, estimator, num_samples=10), *args)
     assert program.cost_analysis()["flops"] <= 1.05 * plain[bound]
+
+
+def test_the_gradient_of_a_weight_is_one_product_of_two_matrices_as_they_lie(large):
+    model, guide, args, _ = large
+    program = compiled(vi.value_and_grad(model, guide, *PAIRS["iwae/doubly_reparameterized"], num_samples=10), *args)
+    products = [line for line in program.as_text().splitlines() if re.search(r" dot\(", line)]
+    assert len(products) == 20  # 7 layers forward, 7 to the weights, 6 to what came into a layer
+    assert all(re.search(r"= f32\[\d+,\d+\]", line) for line in products)
+    # Over two axes, or over a copy, the rows would not be what is summed in both.
+    assert sum("lhs_contracting_dims={0}, rhs_contracting_dims={0}" in line for line in products) == 7
 
 
 def test_an_estimator_without_a_ratio_costs_a_second_backward_pass_over_the_model(large):

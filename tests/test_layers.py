@@ -15,7 +15,7 @@ FILES = sorted((ROOT / "vi_jax").rglob("*.py"))
 # A module may import from earlier rows and from itself; the modules of one row do not see each other.
 ORDER = (
     {"types", "lazy"},
-    {"checks", "names", "shapes", "chains"},
+    {"checks", "names", "shapes", "chains", "flattening"},
     {"sharding"},
     {"models", "guides"},
     {"log_weights", "exact"},
@@ -39,6 +39,7 @@ ANYWHERE = {"jax", "chex", "numpy"} | set(sys.stdlib_module_names)
 # Where the others may be imported, by the beginning of the module's name; LAZY ones only inside a function.
 ONLY_IN = {
     "distrax": (
+        "vi_jax.guides.diagonal",
         "vi_jax.guides.diagonal_mixture",
         "vi_jax.guides.low_rank_normal",
         "vi_jax.guides.spline",

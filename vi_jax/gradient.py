@@ -19,7 +19,7 @@ from vi_jax.legality import check_pair, check_scale
 from vi_jax.log_weights import Draws, Exchanged, batch_draws, check_problem, checked
 from vi_jax.pullback import Form, Forward, forward_pass
 from vi_jax.sharding import DATA, completed
-from vi_jax.streaming import exchange_for, streamed_log_weights, streamed_pullback, unseen
+from vi_jax.streaming import Exchange, exchange_for, streamed_log_weights, streamed_pullback, unseen
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Estimator, Guide, Model, Objective, Params, PyTree
 
 
@@ -248,12 +248,24 @@ def _unknown(x: PyTree) -> PyTree:
 
 
 class _Attempt(NamedTuple):
-    """A pass over all draws: which draws, what came of it, and whether it is to be repeated without zero weights."""
+    """A pass over all draws, and what is to be done about zero weights in it.
 
-    draws: Draws
+    Attributes:
+      exchange: for the next pass.
+      exchanged: for the next pass, which draws it is not to see.
+      log_w: `[K, B]`, of the first pass.
+      gradients: by name.
+      repeat: whether there is to be another pass.
+      hopeless: whether draws of zero weight have made a gradient not finite, and there are no others.
+      first: whether there was no pass yet.
+    """
+
+    exchange: Exchange
+    exchanged: Exchanged
     log_w: jax.Array
     gradients: dict[str, Params]
     repeat: jax.Array
+    hopeless: jax.Array
     first: jax.Array
 
 
@@ -267,31 +279,51 @@ def _without_zero_weights(
     exchanged for others, if there is such a draw and a gradient that is not finite. The loop body is compiled once,
     and under vmap it stays one loop. docs/decisions/0001-zero-weights.md has the alternatives.
     """
+    no = jnp.zeros((), bool)
 
     def attempt(last: _Attempt) -> _Attempt:
-        here = forward(params, last.draws)
+        # Read again for a second pass alone: the loop would otherwise carry a copy of the data.
+        x, keys = jax.lax.cond(last.first, lambda: (draws.x, draws.keys), lambda: last.exchange.data(draws))
+        here = forward(params, Draws(x, keys, draws.indices, last.exchanged))
         log_w = jnp.where(last.first, here.log_w, last.log_w)
         coefficients = {name: part.coefficients(log_w) for name, part in parts.items()}
         gradients = {name: part.form(here, coefficients[name]) for name, part in parts.items()}
         exchange = exchange_for(log_w)
         exchanged = Exchanged(unseen(coefficients.values()), exchange.draw)
-        poisoned = jnp.any(exchanged.masked) & ~_all_finite(gradients)
-        gradients = jax.tree.map(lambda leaf: jnp.where(last.first | exchange.found, leaf, 0), gradients)
-        again = Draws(*exchange.data(draws), draws.indices, exchanged)
-        return _Attempt(again, log_w, gradients, last.first & poisoned, jnp.zeros((), bool))
+        # Where every draw has a weight, the usual case, no gradient is read once more.
+        poisoned = jax.lax.cond(jnp.any(exchanged.masked), lambda: ~_all_finite(gradients), lambda: no)
+        return _Attempt(
+            exchange=exchange,
+            exchanged=exchanged,
+            log_w=log_w,
+            gradients=gradients,
+            repeat=last.first & poisoned & exchange.found,
+            hopeless=poisoned & ~exchange.found,
+            first=no,
+        )
 
     log_w = jax.eval_shape(lambda: forward(params, draws).log_w)
-    nothing = Exchanged(jnp.zeros(draws.indices.shape, bool), jnp.zeros(draws.keys.shape, int))
+    position = jnp.zeros(draws.keys.shape, int)
     start = _Attempt(
-        draws=draws._replace(exchanged=nothing),
+        exchange=Exchange(position, position, ~no),
+        exchanged=Exchanged(jnp.zeros(draws.indices.shape, bool), position),
         log_w=jnp.zeros(log_w.shape, log_w.dtype),
         gradients={name: jax.tree.map(jnp.zeros_like, params) for name in parts},
-        repeat=jnp.ones((), bool),
-        first=jnp.ones((), bool),
+        repeat=~no,
+        hopeless=no,
+        first=~no,
     )
     end = jax.lax.while_loop(lambda last: last.repeat, attempt, start)
-    return end.log_w, end.gradients
+    return end.log_w, _zero_if(end.hopeless, end.gradients)
+
+
+def _zero_if(hopeless: jax.Array, gradients: dict[str, Params]) -> dict[str, Params]:
+    """Returns zeros in the place of hopeless gradients, and others as they are."""
+    # A loop that does not turn leaves its arrays where they are, where `where` and `cond` read and write all of them.
+    zero = lambda state: (jnp.zeros_like(hopeless), jax.tree.map(jnp.zeros_like, state[1]))  # noqa: E731
+    return jax.lax.while_loop(lambda state: state[0], zero, (hopeless, gradients))[1]
 
 
 def _all_finite(tree: PyTree) -> jax.Array:
-    return functools.reduce(jnp.logical_and, (jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)))
+    # 0 · leaf is NaN where the leaf is not finite, and one sum of numbers is faster than a conjunction of booleans.
+    return sum((jnp.sum(0 * leaf) for leaf in jax.tree.leaves(tree)), start=jnp.zeros(())) == 0

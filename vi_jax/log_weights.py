@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_jax import checks
+from vi_jax.flattening import may_repeat
 from vi_jax.types import Guide, Model, Params, PyTree
 
 
@@ -134,9 +135,20 @@ def guide_log_prob(guide: Guide, phi: PyTree, x: PyTree, z: PyTree) -> jax.Array
 
 
 def model_log_joint(model: Model, theta: PyTree, x: PyTree, z: PyTree) -> jax.Array:
-    """Returns log p_θ(x_b, z_bk), `[B, C]` nats, for z `[B, C, ...]`."""
-    per_draw = jax.vmap(functools.partial(model.log_joint, theta), in_axes=(None, 0))
-    return jax.vmap(per_draw)(x, z)
+    """Returns log p_θ(x_b, z_bk), `[B, C]` nats, for z `[B, C, ...]`.
+
+    Where it is free to repeat x, data and draws share one axis: `flattening` says why, and when.
+    """
+    log_joint = functools.partial(model.log_joint, theta)
+    batch_size, num_draws = jax.tree.leaves(z)[0].shape[:2]
+    if batch_size > 1 and num_draws > 1 and not may_repeat(model.log_joint, theta, x, z):
+        return jax.vmap(jax.vmap(log_joint, in_axes=(None, 0)))(x, z)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(batch_size * num_draws, *leaf.shape[2:]), z)
+    if batch_size == 1:
+        per_draw = jax.vmap(log_joint, in_axes=(None, 0))(jax.tree.map(lambda leaf: leaf[0], x), flat)
+    else:
+        per_draw = jax.vmap(log_joint)(jax.tree.map(lambda leaf: jnp.repeat(leaf, num_draws, axis=0), x), flat)
+    return per_draw.reshape(batch_size, num_draws)
 
 
 def log_weights_of(model: Model, guide: Guide, params: Params, draws: Draws) -> jax.Array:

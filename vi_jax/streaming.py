@@ -97,7 +97,9 @@ class Exchange(NamedTuple):
     found: jax.Array
 
     def data(self, draws: Draws) -> tuple[PyTree, jax.Array]:
-        """Returns x and keys after the exchange of data."""
+        """Returns x and keys after the exchange of data: the same for a batch of one."""
+        if self.datum.size == 1:
+            return draws.x, draws.keys
         return jax.tree.map(lambda leaf: leaf[self.datum], (draws.x, draws.keys))
 
 

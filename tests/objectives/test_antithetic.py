@@ -112,5 +112,5 @@ def test_a_weight_of_zero_leaves_the_gradients_finite():
 def test_other_guides_are_refused():
     objective = objectives.disarm(models.linear_gaussian(2).model, guides.mean_field(2), num_pairs=1)
     params = vi.Params(jnp.zeros(2), guides.mean_field(2).init(KEY))
-    with pytest.raises(ValueError, match=r"independent Bernoulli bits.*MultivariateNormalDiag.*leave_one_out"):
+    with pytest.raises(ValueError, match=r"independent Bernoulli bits.*DiagonalGaussian.*leave_one_out"):
         objective(KEY, params, jnp.zeros((1, 2)))

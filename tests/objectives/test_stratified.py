@@ -81,7 +81,7 @@ def test_a_zero_density_is_minus_infinity_and_moves_nothing():
 
 
 def test_what_is_no_mixture_is_refused():
-    with pytest.raises(ValueError, match=r"needs a mixture.*MultivariateNormalDiag: take guides.gaussian_mixture"):
+    with pytest.raises(ValueError, match=r"needs a mixture.*DiagonalGaussian: take guides.gaussian_mixture"):
         objectives.stratified(TWO_MODES.model, guides.mean_field(1), num_samples=1)(
             KEY, vi.Params((), guides.mean_field(1).init(KEY)), NO_DATA
         )

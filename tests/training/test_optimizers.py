@@ -27,8 +27,9 @@ def final(optimizer, start=START, objective=objective):
 
 def test_each_half_moves_as_it_would_under_its_optimizer_alone():
     both = final(separate(theta=SGD, phi=ADAM))
-    np.testing.assert_array_equal(both.theta["w"], final(SGD).theta["w"])
-    np.testing.assert_array_equal(both.phi, final(ADAM).phi)
+    # Different programs, in which the compiler may round differently.
+    np.testing.assert_allclose(both.theta["w"], final(SGD).theta["w"], rtol=1e-6)
+    np.testing.assert_allclose(both.phi, final(ADAM).phi, rtol=1e-6)
 
 
 @pytest.mark.parametrize("frozen", ["theta", "phi"])

@@ -1,16 +1,18 @@
 """The networks of encoders: heads on a trunk, of x less a mean (flax linen), and the Gaussian that two heads make."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from vi_jax import checks
-from vi_jax.lazy import distrax
 from vi_jax.shapes import check_noise, check_shape
 from vi_jax.types import Guide, PyTree
+
+if TYPE_CHECKING:
+    from vi_jax.guides.diagonal import DiagonalGaussian
 
 
 class Encoded(NamedTuple):
@@ -41,9 +43,11 @@ def gaussian_of(network: Encoder, latent_dim: int) -> Guide:
     """Makes q(z | x) = N(loc, diag(exp(log_scale))²) of a network with the heads `loc` and `log_scale`."""
     init, encode = network
 
-    def distribution(phi: PyTree, x: jax.Array) -> distrax.MultivariateNormalDiag:
+    def distribution(phi: PyTree, x: jax.Array) -> "DiagonalGaussian":
+        from vi_jax.guides.diagonal import DiagonalGaussian
+
         heads = encode(phi, x).heads
-        return distrax.MultivariateNormalDiag(heads["loc"], jnp.exp(heads["log_scale"]))
+        return DiagonalGaussian(heads["loc"], heads["log_scale"])
 
     def from_noise(phi: PyTree, x: jax.Array, noise: jax.Array) -> jax.Array:
         heads = encode(phi, x).heads

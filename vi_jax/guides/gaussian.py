@@ -67,8 +67,10 @@ def mean_field(dim: int, *, initial_scale: float = 1.0) -> Guide:
         return MeanField(jnp.zeros(dim), jnp.full(dim, log_scale, float))
 
     def distribution(phi: MeanField, x: PyTree) -> distrax.MultivariateNormalDiag:
+        from vi_jax.guides.diagonal import DiagonalGaussian
+
         del x
-        return distrax.MultivariateNormalDiag(phi.loc, jnp.exp(phi.log_scale))
+        return DiagonalGaussian(phi.loc, phi.log_scale)
 
     def from_noise(phi: MeanField, x: PyTree, noise: jax.Array) -> jax.Array:
         del x

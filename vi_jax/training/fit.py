@@ -12,7 +12,7 @@ from vi_jax.lazy import optax
 from vi_jax.objectives import StatefulObjective
 from vi_jax.sharding import DATA, check_divides, completed, replicated
 from vi_jax.training.evaluate import Evaluate, scan_and_evaluate, steps_before
-from vi_jax.training.step import History, Prepare, TrainState, init_state, make_step
+from vi_jax.training.step import History, Prepare, TrainState, init_state, make_keyed_step, step_keys
 from vi_jax.types import Objective, Params, PyTree
 
 
@@ -179,10 +179,10 @@ def _scan_steps(
     mesh: Mesh | None,
 ) -> tuple[TrainState, History]:
     objective = objective if mesh is None else _of_divided_batch(mesh, objective)
-    step = make_step(objective, optimizer, prepare, batch_size=batch_size)
+    step = make_keyed_step(objective, optimizer, prepare, batch_size=batch_size)
 
     def steps(state: TrainState, length: int) -> tuple[TrainState, History]:
-        return jax.lax.scan(lambda state, _: step(state, data), state, length=length)
+        return jax.lax.scan(lambda state, keys: step(state, data, keys), state, step_keys(state, length))
 
     if evaluate is None or every is None:
         return steps(state, num_steps)

@@ -77,7 +77,7 @@ def regression_svi(data: work.Regression, num_samples: int) -> Any:
     def model(features: Any, labels: Any) -> None:
         z = numpyro.sample("z", dist.Normal(jnp.zeros(features.shape[1]), 1).to_event(1))
         with numpyro.plate("data", features.shape[0]):
-            numpyro.sample("y", dist.Bernoulli(logits=features @ z), obs=labels)
+            numpyro.sample("y", dist.Bernoulli(logits=z @ features.T), obs=labels)
 
     def guide(features: Any, labels: Any) -> None:
         del features, labels

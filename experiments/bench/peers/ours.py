@@ -28,7 +28,8 @@ def regression_model() -> vi.Model:
     def log_joint(theta: tuple[()], x: tuple[jax.Array, jax.Array], z: jax.Array) -> jax.Array:
         features, labels = x
         log_prior = -jnp.sum(z**2) / 2 - z.size * math.log(2 * math.pi) / 2
-        return log_prior + jnp.sum(bernoulli_log_prob(features @ z, labels))
+        # Mapped over draws, z @ features.T is [S, N], the layout of the reference; features @ z would be [N, S].
+        return log_prior + jnp.sum(bernoulli_log_prob(z @ features.T, labels))
 
     return vi.Model(lambda key: (), log_joint)
 
