@@ -23,7 +23,7 @@ class DiagonalGaussian(distrax.MultivariateNormalDiag):
         self._log_scale = log_scale
 
     def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
-        # As one vector: an axis of one draw in the middle of the arrays of all draws keeps XLA from merging operations.
+        # As one vector: with an axis for one draw in the middle of all arrays the gradient was slower (decision 0009).
         noise = jax.random.normal(key, (n * self._log_scale.size,), self._log_scale.dtype)
         if n == 1:
             return (jnp.asarray(self.loc) + jnp.exp(self._log_scale) * noise)[None]
