@@ -181,7 +181,10 @@ def test_bytes_per_draw_are_the_slope_of_the_temporaries():
 
 def test_the_operations_of_a_scan_over_steps_are_those_of_one_step():
     few, many = (regression.fit(Config(num_steps=steps), "", 2, FULL).programs[0] for steps in (3, 6))
-    assert programs.ahead_of_time(few, KEY).flops == programs.ahead_of_time(many, KEY).flops
+    few, many = (programs.ahead_of_time(program, KEY).flops for program in (few, many))
+    # The keys of all steps are made before the scan, and counted.
+    assert few < many < few + 3 * 50
+    assert many < 1.001 * few
 
 
 def test_the_interval_is_that_of_the_median_of_paired_ratios():

@@ -127,7 +127,7 @@ def step_keys(state: TrainState, num_steps: int) -> jax.Array:
 
 def make_keyed_step(
     objective: Objective | StatefulObjective,
-    optimizer: optax.GradientTransformation,
+    optimizer: "optax.GradientTransformation",
     prepare: Prepare | None = None,
     *,
     batch_size: int | None = None,
