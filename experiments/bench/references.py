@@ -21,7 +21,7 @@ def negative_elbo(phi: Any, key: jax.Array, features: jax.Array, labels: jax.Arr
     """Returns minus the ELBO of a logistic regression with prior N(0, I), in nats, from S draws. No batch axis."""
     noise = jax.random.normal(key, (num_samples, features.shape[1]))
     z = phi.loc + jnp.exp(phi.log_scale) * noise
-    logits = z @ features.T
+    logits = jnp.inner(z, features)
     log_likelihood = jnp.sum(bernoulli_log_prob(logits, jnp.broadcast_to(labels, logits.shape)), axis=1)
     return -jnp.mean(log_likelihood - jnp.sum(z**2 - noise**2, axis=1) / 2) - jnp.sum(phi.log_scale)
 

@@ -81,8 +81,8 @@ def logistic_regression() -> vi.Model:
     def log_joint(theta: tuple[()], x: tuple[jax.Array, jax.Array], z: jax.Array) -> jax.Array:
         features, labels = x
         log_prior = -jnp.sum(z**2) / 2 - z.size * math.log(2 * math.pi) / 2
-        # Mapped over draws, z @ features.T is [S, N], the layout of the reference; features @ z would be [N, S].
-        return log_prior + jnp.sum(bernoulli_log_prob(z @ features.T, labels))
+        # Mapped over draws this is [S, N], whose rows fill a vector; features @ z would be [N, S].
+        return log_prior + jnp.sum(bernoulli_log_prob(jnp.inner(z, features), labels))
 
     return vi.Model(lambda key: (), log_joint)
 

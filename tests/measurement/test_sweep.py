@@ -224,9 +224,9 @@ def test_the_error_of_a_reference_widens_the_intervals_of_bias():
         exact = reference(name, num_samples)
         return exact and exact._replace(value_error=3.0, gradient_error=jax.tree.map(lambda g: 2.0 + 0 * g, OFF))
 
-    known, compiled = toy().quantities, stream._block._cache_size()
+    known, compiled = toy().quantities, stream.block._cache_size()
     unknown = swept(reference=uncertain).quantities
-    assert stream._block._cache_size() == compiled  # the same program, whatever the reference
+    assert stream.block._cache_size() == compiled  # the same program, whatever the reference
     reach = (unknown.value_bias.high - unknown.value_bias.low)[0, 0, 0] / 2
     np.testing.assert_allclose(reach, 1.96 * 3.0, rtol=1e-3)
     np.testing.assert_allclose(unknown.value_bias.value[:2], known.value_bias.value[:2])

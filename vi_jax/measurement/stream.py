@@ -211,7 +211,14 @@ def _begin(plan: Plan, key, params, x, truth) -> dict[int, Running]:
         shapes = jax.eval_shape(lambda: moments.begin(one, plan.num_groups))
         return jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), (plan.devices, *leaf.shape)), shapes)
 
-    return {size: begin(draw) for size, draw in jax.eval_shape(_measure(plan), key, params, x, truth).items()}
+    draws = jax.eval_shape(functools.partial(_measured_once, plan), key, params, x, truth)
+    return {size: begin(draw) for size, draw in draws.items()}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _measured_once(plan: Plan, key, params, x, truth) -> dict[int, Measured]:
+    """One replicate. Jitted for its shapes alone, which JAX then remembers: a second sweep traces no estimator."""
+    return _measure(plan)(key, params, x, truth)
 
 
 def start(plan: Plan, key, params, x, truth, num_replicates: int) -> SweepState:

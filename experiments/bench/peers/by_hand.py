@@ -43,9 +43,9 @@ def fits(config: work.Config, num_samples: int) -> Contest:
     """W1: one scan over steps; and what a call of the library costs besides its program: checks, and finding it."""
     data, reference = ours.fit_entry(config, num_samples)
     phi = vi.guides.mean_field(data.features.shape[1], initial_scale=work.INITIAL_SCALE).init(jax.random.key(0))
-    x = (jnp.asarray(data.features)[None], jnp.asarray(data.labels)[None])
+    arguments = jax.random.key(config.seed), ours.datum(data)
 
-    def fit(key: jax.Array) -> Any:
+    def fit(key: jax.Array, x: Any) -> Any:
         return references.fit_regression(
             key,
             vi.Params((), phi),
@@ -55,8 +55,8 @@ def fits(config: work.Config, num_samples: int) -> Contest:
             num_steps=config.num_steps,
         )
 
-    judge = functools.partial(ours.fit_value, lambda: jax.jit(fit)(jax.random.key(3))[0], data)
-    entry = Entry("hand-written scan", fit, (jax.random.key(config.seed),), ARITHMETIC, judge)
+    judge = functools.partial(ours.fit_value, lambda: jax.jit(fit)(jax.random.key(3), arguments[1])[0], data)
+    entry = Entry("hand-written scan", fit, arguments, ARITHMETIC, judge)
     as_called = reference._replace(name="vi.fit as called", label=CALL, prepare=called)
     return Contest("W1 fit", num_samples, 1, config.num_steps, (reference, entry, as_called))
 
@@ -66,22 +66,22 @@ def iwae(config: work.Config, num_samples: int) -> Contest:
     params, x, reference = ours.iwae_entry(config, num_samples)
     num_steps = work.steps_at_once(num_samples)
 
-    def loss(params: vi.Params, key: jax.Array) -> jax.Array:
-        return -jnp.mean(references.iwae(key, params, jnp.asarray(x), num_samples=num_samples))
+    def loss(params: vi.Params, key: jax.Array, x: jax.Array) -> jax.Array:
+        return -jnp.mean(references.iwae(key, params, x, num_samples=num_samples))
 
-    def steps(key: jax.Array, params: vi.Params) -> Any:
+    def steps(key: jax.Array, params: vi.Params, x: jax.Array) -> Any:
         def step(state: Any, key: jax.Array) -> Any:
             params, opt_state = state
-            value, gradient = jax.value_and_grad(loss)(params, key)
+            value, gradient = jax.value_and_grad(loss)(params, key, x)
             updates, opt_state = ours.NETWORK_OPTIMIZER.update(gradient, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), value
 
         start = params, ours.NETWORK_OPTIMIZER.init(params)
         return jax.lax.scan(step, start, jax.random.split(key, num_steps))
 
-    bound = jax.jit(lambda key: -loss(params, key))
+    bound = jax.jit(lambda key: -loss(params, key, jnp.asarray(x)))
     judge = functools.partial(ours.bound_value, bound, config.num_values, num_samples)
-    entry = Entry("hand-written scan", steps, (jax.random.key(config.seed), params), ARITHMETIC, judge)
+    entry = Entry("hand-written scan", steps, (jax.random.key(config.seed), params, jnp.asarray(x)), ARITHMETIC, judge)
     return Contest("W2 IWAE step", num_samples, len(x), num_steps, (reference, entry))
 
 

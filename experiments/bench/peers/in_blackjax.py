@@ -43,7 +43,7 @@ def start(
 
     def log_density(z: jax.Array) -> jax.Array:
         log_prior = -jnp.sum(z**2) / 2 - z.size * math.log(2 * math.pi) / 2
-        logits = z @ features.T
+        logits = jnp.inner(z, features)
         return log_prior + jnp.sum(labels * logits - jax.nn.softplus(logits))
 
     algorithm = blackjax.meanfield_vi(log_density, optimizer, num_samples=num_samples)

@@ -30,7 +30,7 @@ def fits(config: work.Config, num_samples: int) -> Contest:
     run, scan = run_by_library(svi, data, config.num_steps), run_in_scan(svi, data, config.num_steps)
     programs = (
         Entry("svi.run", run, (key,), RECOMPILES, value(run, data), called),
-        Entry("svi.update in jit(scan)", scan, (key,), ARITHMETIC, value(jax.jit(scan), data)),
+        Entry("svi.update in jit(scan)", scan, (key, *data), ARITHMETIC, value(jax.jit(scan), data)),
     )
     return Contest("W1 fit", num_samples, 1, config.num_steps, (reference, *programs))
 
@@ -42,7 +42,7 @@ def fits_at_once(config: work.Config, num_samples: int) -> Contest:
     svi = regression_svi(data, num_samples)
     run, scan = run_by_library(svi, data, config.num_steps), run_in_scan(svi, data, config.num_steps)
     jitted = jax.jit(scan)
-    few = 2
+    at_once, few = jax.vmap(scan, in_axes=(0, None, None)), 2
     programs = (
         Entry(
             "svi.run in a loop",
@@ -54,7 +54,7 @@ def fits_at_once(config: work.Config, num_samples: int) -> Contest:
             few / config.num_fits,
         ),
         Entry("jit(scan) in a loop", in_a_loop(jitted), (keys,), ONE_BY_ONE, value(jitted, data), called),
-        Entry("vmap of jit(scan)", jax.vmap(scan), (keys,), ARITHMETIC, value(jitted, data)),
+        Entry("vmap of jit(scan)", at_once, (keys, *data), ARITHMETIC, value(jitted, data)),
     )
     workload = f"W1 {config.num_fits} fits"
     return Contest(workload, num_samples, 1, config.num_steps, (reference, *programs), config.num_runs // 2)
@@ -77,7 +77,7 @@ def regression_svi(data: work.Regression, num_samples: int) -> Any:
     def model(features: Any, labels: Any) -> None:
         z = numpyro.sample("z", dist.Normal(jnp.zeros(features.shape[1]), 1).to_event(1))
         with numpyro.plate("data", features.shape[0]):
-            numpyro.sample("y", dist.Bernoulli(logits=z @ features.T), obs=labels)
+            numpyro.sample("y", dist.Bernoulli(logits=jnp.inner(z, features)), obs=labels)
 
     def guide(features: Any, labels: Any) -> None:
         del features, labels
@@ -93,13 +93,13 @@ def run_by_library(svi: Any, data: work.Regression, num_steps: int) -> Callable[
     return lambda key: svi.run(key, num_steps, data.features, data.labels, progress_bar=False).params
 
 
-def run_in_scan(svi: Any, data: work.Regression, num_steps: int) -> Callable[[jax.Array], Any]:
-    """Returns the pure function `key -> φ` that scans over `svi.update`."""
+def run_in_scan(svi: Any, data: work.Regression, num_steps: int) -> Callable[..., Any]:
+    """Returns the pure function `(key, features, labels) -> φ` that scans over `svi.update`."""
 
-    def run(key: jax.Array) -> Any:
-        state = svi.init(key, data.features, data.labels)
+    def run(key: jax.Array, features: Any = data.features, labels: Any = data.labels) -> Any:
+        state = svi.init(key, features, labels)
         state, losses = jax.lax.scan(
-            lambda state, _: svi.update(state, data.features, data.labels), state, None, length=num_steps
+            lambda state, _: svi.update(state, features, labels), state, None, length=num_steps
         )
         return svi.get_params(state) | {"losses": losses}
 

@@ -34,7 +34,7 @@ def target(data: work.Regression) -> Callable[[jax.Array], jax.Array]:
 
     def log_prob(z: jax.Array) -> jax.Array:
         log_prior = tfd.Independent(tfd.Normal(jnp.zeros(z.shape[-1]), 1.0), 1).log_prob(z)
-        return log_prior + tfd.Independent(tfd.Bernoulli(logits=z @ features.T), 1).log_prob(labels)
+        return log_prior + tfd.Independent(tfd.Bernoulli(logits=jnp.inner(z, features)), 1).log_prob(labels)
 
     return log_prob
 
