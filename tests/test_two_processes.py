@@ -1,6 +1,5 @@
 """Two processes that share a mesh get what one gets. They are real, and talk over the loopback."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -109,12 +108,9 @@ def finished(processes: list[subprocess.Popen]) -> list[str]:
 
 def test_gradients_evidence_fits_and_sweeps_of_two_processes_are_those_of_one():
     address = f"127.0.0.1:{free_port()}"
-    flags = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    environment = os.environ | {"XLA_FLAGS": os.environ.get("XLA_FLAGS") or flags}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM, address, str(number)],
-            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
