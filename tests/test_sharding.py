@@ -14,19 +14,18 @@ from jax.sharding import Mesh
 import vi_jax as vi
 from tests import problems
 
-EIGHT = Path(__file__).with_name("eight_devices.py")
+HERE = Path(__file__).parent
+EIGHT = HERE / "eight_devices.py", HERE / "measurement" / "eight_devices.py"
 
 
 def test_many_devices_do_what_one_does():
     # A device count is a property of the process: set for all tests, it would have them compile again what the
     # experiments have compiled.
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(EIGHT)]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *map(str, EIGHT)]
     # pytest-xdist tells its workers by these who they are.
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    result = subprocess.run(
-        command, env=own | {"XLA_FLAGS": flags}, cwd=EIGHT.parent.parent, capture_output=True, text=True
-    )
+    result = subprocess.run(command, env=own | {"XLA_FLAGS": flags}, cwd=HERE.parent, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
     assert re.search(r"\d\d passed", result.stdout)
 

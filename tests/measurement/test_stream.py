@@ -2,9 +2,6 @@
 
 import functools
 import math
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -68,11 +65,11 @@ def test_the_state_of_a_sweep_that_was_judged_by_another_truth_is_refused():
             jnp.asarray(0.0), jax.tree.map(lambda leaf: jnp.full_like(leaf, value), PARAMS)
         )
 
-    states = []
-    swept(save=states.append, num_stops=2, reference=judge(1.0))
-    swept(resume=states[0], num_stops=2, reference=judge(1.0))
+    states, judged = [], functools.partial(swept, objectives={"pathwise": PAIRS["pathwise"]}, num_samples=(1,))
+    judged(save=states.append, num_stops=2, reference=judge(1.0))
+    judged(resume=states[0], num_stops=2, reference=judge(1.0))
     with pytest.raises(ValueError, match="resume is the state of another sweep: .* reference"):
-        swept(resume=states[0], num_stops=2, reference=judge(2.0))
+        judged(resume=states[0], num_stops=2, reference=judge(2.0))
 
 
 def test_a_model_without_parameters_has_a_reference_too():
@@ -128,62 +125,6 @@ def test_memory_is_flat_in_the_number_of_replicates():
 
     few, many = temporaries(1000), temporaries(100_000)
     assert few / 1.1 <= many <= 1.1 * few
-
-
-SHARDED = """
-import jax, jax.numpy as jnp, numpy as np
-import functools
-from tests.measurement import test_stream as t
-assert jax.device_count() == 8
-swept = functools.partial(t.swept, objectives={"vimco": t.PAIRS["vimco"]}, num_samples=(2,))
-exactly = functools.partial(jax.tree.map, np.testing.assert_array_equal)
-alone, eight = swept(), None
-for shape in ((1,), (2,), (8,), (2, 2, 2)):
-    mesh = jax.make_mesh(shape, ("replicate", "data", "sample")[:len(shape)], devices=jax.devices()[:np.prod(shape)])
-    states = []
-    dealt = swept(mesh=mesh, save=states.append)
-    np.testing.assert_array_equal(alone.grouped[2].count, dealt.grouped[2].count)
-    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5)
-    jax.tree.map(close, alone.grouped[2], dealt.grouped[2])
-    exactly(dict(dealt.grouped), dict(swept(mesh=mesh, resume=states[0]).grouped))
-    if shape == (8,):
-        eight, state = dealt, states[0]
-# The axes of the mesh make no difference, and a state knows devices, not axes.
-exactly(dict(eight.grouped), dict(dealt.grouped))
-exactly(dict(eight.grouped), dict(swept(mesh=mesh, resume=state).grouped))
-print("same")
-"""
-
-
-def printed(code):
-    """What a program with eight devices prints."""
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    result = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return result.stdout.strip()
-
-
-def test_replicates_dealt_to_devices_give_the_same_moments():
-    assert printed(SHARDED) == "same"
-
-
-COLLECTIVES = """
-import jax, numpy as np
-from tests.measurement import test_stream as t
-mesh = jax.sharding.Mesh(np.array(jax.devices()), ("replicate",))
-plan = t.plan_of(1000, mesh=mesh)
-state = t.stream.start(plan, t.KEY, t.PARAMS, t.X, None, 1000)
-block = t.stream.block.lower(plan, t.KEY, t.PARAMS, t.X, None, 1000, 0, 1, state.running).compile()
-merge = t.stream.pooled.lower(plan, state.running[4]).compile()
-print([sorted({name for name in t.NAMES if f" {name}(" in program.as_text()}) for program in (block, merge)])
-"""
-NAMES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
-
-
-def test_devices_talk_at_the_end_alone():
-    assert printed(COLLECTIVES) == "[[], ['all-gather', 'all-to-all']]"
 
 
 # --- coverage ---------------------------------------------------------------------------------------------------------
