@@ -23,6 +23,7 @@ ORDER = (
     {"estimators"},
     {"pullback"},
     {"streaming", "legality"},
+    {"zero_weights"},
     {"sharded"},
     {"gradient", "objectives"},
     {"training"},

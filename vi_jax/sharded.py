@@ -10,8 +10,7 @@ device's own draws, summed over all once.
 summed over the devices inside, without a word, and once more at the end.
 """
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,9 +23,7 @@ from vi_jax.pullback import Form, Forward
 from vi_jax.sharding import DATA, SAMPLE, check_divides, completed
 from vi_jax.streaming import exchange_for, streamed_log_weights, streamed_pullback, unseen
 from vi_jax.types import BoundFn, CoefficientFn, Coefficients, Guide, Model, Params, PyTree
-
-Parts = Mapping[str, tuple[CoefficientFn, Form]]
-"""{name: (coefficients of the mean over the whole batch, form of pullback)}."""
+from vi_jax.zero_weights import Parts, all_finite
 
 _PER_DATUM, _PER_DRAW, _WHOLE = PartitionSpec(DATA), PartitionSpec(None, DATA), PartitionSpec()
 
@@ -155,7 +152,7 @@ def whole(
             spare = jnp.concatenate([own.indices, exchange.draw[:, None]], axis=1)
             exchanged = Exchanged(unseen(coefficients.values()), jnp.full(own.keys.shape, size))
             again = Draws(*exchange.data(own), spare, exchanged)
-            return _Attempt(again, log_w, gradients, last.first & ~_all_finite(gradients), jnp.zeros((), bool))
+            return _Attempt(again, log_w, gradients, last.first & ~all_finite(gradients), jnp.zeros((), bool))
 
         end = jax.lax.while_loop(lambda last: last.repeat, attempt, _start(forward, parts, params, own, num_samples))
         return end.log_w, end.gradients
@@ -224,7 +221,3 @@ def _sum(gradients: PyTree) -> PyTree:
 def several(*axes: str) -> tuple[str, ...]:
     """Returns the axes with more than one device. XLA for the CPU keeps a collective of groups of one."""
     return tuple(axis for axis in axes if jax.lax.axis_size(axis) > 1)
-
-
-def _all_finite(tree: PyTree) -> jax.Array:
-    return functools.reduce(jnp.logical_and, (jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)))

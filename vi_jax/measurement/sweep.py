@@ -138,7 +138,8 @@ def sweep(
         if save is not None:
             save(hosts.whole(state))
     grouped = {size: stream.merged(plan, running) for size, running in state.running.items()}
-    tails = stream.pareto_k(plan, key, params, x, min(num_replicates, _POOLS_FOR_THE_TAIL))
+    num_pools = min(num_replicates, _POOLS_FOR_THE_TAIL)
+    tails = stream.pareto_k(plan._replace(mesh=None), key, params, x, num_pools)
     return assemble(plan, rows, undefined, grouped, truth, tails)
 
 
