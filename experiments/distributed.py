@@ -15,6 +15,7 @@ process by itself, which no Python code can hinder, a watcher outside says it.
 import contextlib
 import os
 import pickle
+import platform
 import subprocess
 import sys
 import traceback
@@ -112,7 +113,9 @@ def _number(environ: Mapping[str, str], name: str) -> int:
 def lost(reason: str) -> str:
     """Returns what a process says that cannot go on because another one is gone."""
     which = os.environ.get(PROCESS_ID)
-    name = "a process" if which is None else f"process {which} of {os.environ.get(NUM_PROCESSES)}"
+    name = f"the process on {platform.node()}"
+    if which is not None:
+        name = f"process {which} of {os.environ.get(NUM_PROCESSES)}"
     return (
         f"error: {name} cannot go on: {reason}. Most likely another process died: see what that one says. "
         "What was saved is kept: start all processes again with the same command, and a sweep goes on from its last "
@@ -132,17 +135,25 @@ def told(watcher: subprocess.Popen) -> None:
 
 
 def is_of_runtime(error: BaseException) -> bool:
-    """Returns whether the runtime raised it, as when a message to another process fails, and not Python code."""
-    return isinstance(error, jax.errors.JaxRuntimeError) or str(error).startswith(STATUSES)
+    """Returns whether the runtime raised it, as when a message to another process fails, and not Python code.
+
+    Memory that does not suffice is no sign of another process, and is not among the `STATUSES`.
+    """
+    return isinstance(error, jax.errors.JaxRuntimeError | ValueError) and str(error).startswith(STATUSES)
 
 
 def leave(error: BaseException, watcher: subprocess.Popen) -> NoReturn:
     """Says why and ends the process at once: leaving in peace would wait for processes that may be gone."""
     code = 1
+    if str(error).startswith("INTERNAL: "):
+        # A message that failed, or a fault of this process: both are shown.
+        traceback.print_exception(error)
     if is_of_runtime(error):
         print(lost(" ".join(str(error).split())[:200]), file=sys.stderr)
     elif isinstance(error, SystemExit) and isinstance(error.code, int):
         code = error.code
+    elif isinstance(error, SystemExit) and error.code is None:
+        code = 0
     elif isinstance(error, SystemExit):
         print(error.code, file=sys.stderr)
     else:

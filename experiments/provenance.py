@@ -63,7 +63,18 @@ def device() -> dict[str, Any]:
         "processes": jax.process_count(),
         "host": platform.platform(),
         "cpu_count": os.cpu_count(),
+        "cpu": cpu(),
     }
+
+
+def cpu() -> str:
+    """Returns what the processor calls itself; "" where no one says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def commit(source: Path) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def resumable(config: Config, phase: str, track: progress.Track, call: Callable[
     try:
         return call(**options(path, about, found, phase, track))
     except ValueError as error:
-        if found.state is None:
+        if found.state is None or distributed.is_of_runtime(error):
             raise
         say(f"{path} is not used: {error}")
     return call(**options(path, about, states.Found(None, 0.0, ""), phase, track))

@@ -33,7 +33,17 @@ def loop_over_x(theta, x, z):
     return jax.lax.scan(lambda carry, x: (carry * x, None), jnp.sum(theta @ z), x)[0]
 
 
-CASES = {pixels: True, network_of_x: False, matrix_of_x: False, factorial_of_x: False, loop_over_x: False}
+def triangle_of_x(theta, x, z):
+    return jnp.sum(jax.scipy.linalg.solve_triangular(jnp.outer(x, x)[:2, :2] + jnp.eye(2), z))
+
+
+def loop_of_unknown_length(theta, x, z):
+    return jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * x[0]), (0, jnp.sum(theta @ z)))[1]
+
+
+CASES = {pixels: True} | dict.fromkeys(
+    (network_of_x, matrix_of_x, factorial_of_x, loop_over_x, triangle_of_x, loop_of_unknown_length), False
+)
 
 
 @pytest.mark.parametrize("log_joint", CASES, ids=lambda f: f.__name__)

@@ -23,8 +23,13 @@ _FREE = {
     *("stop_gradient",),
 }
 
-# Of x and z: what treats one array as a matrix that all draws share, or as the input of a loop.
-_SHARED = {"conv_general_dilated", "dot_general", "ragged_dot"}
+# Of x and z: what treats one array as a matrix that all draws share, or does what cannot be seen. Whatever has a body
+# of its own, as loops have, is refused as well.
+_SHARED = {
+    *("conv_general_dilated", "dot_general", "ragged_dot"),
+    *("cholesky", "eigh", "householder_product", "lu", "qr", "svd", "triangular_solve", "tridiagonal_solve"),
+    *("ffi_call", "io_callback", "pure_callback"),
+}
 
 
 def may_repeat(function: Callable[..., Any], theta: PyTree, x: PyTree, z: PyTree) -> bool:
@@ -67,8 +72,13 @@ def _outputs(equation: Any, inputs: list[frozenset[str]]) -> list[frozenset[str]
     if name in ("jit", "pjit", "custom_jvp_call"):
         return _read(inner.jaxpr, inputs)
     if "z" in sources:
-        return None if inner is not None or "branches" in equation.params or name in _SHARED else everything
+        return None if name in _SHARED or _has_a_body(equation) else everything
     return everything if name in _FREE else None
+
+
+def _has_a_body(equation: Any) -> bool:
+    parts = (value if isinstance(value, tuple | list) else (value,) for value in equation.params.values())
+    return any(hasattr(part, "eqns") or hasattr(part, "jaxpr") for several in parts for part in several)
 
 
 def _without_axes(tree: PyTree, count: int) -> PyTree:

@@ -95,7 +95,7 @@ def compared(a: Path, b: Path) -> pd.DataFrame:
 
 def device(line: dict[str, Any]) -> dict[str, Any]:
     """Returns what must be the same for times to be compared."""
-    return {name: line["device"].get(name) for name in ("platform", "kind", "count", "cpu_count")}
+    return {name: line["device"].get(name) for name in ("platform", "kind", "count", "cpu_count", "cpu")}
 
 
 def check_same(expected: dict[str, Any], found: Iterable[dict[str, Any]], a: Path, b: Path) -> None:

@@ -20,6 +20,18 @@ def draw_and_score(make, loc, log_scale):
     return z, q.log_prob(jax.lax.stop_gradient(z))
 
 
+def test_a_batch_of_them_is_drawn_as_distrax_draws_it():
+    loc = jnp.arange(4.0)[:, None]
+    for shape in ((), (1,), (3,)):
+        ours, theirs = (
+            make(loc, -loc).sample(seed=jax.random.key(0), sample_shape=shape) for make in (DiagonalGaussian, of_scale)
+        )
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-6)
+        assert ours.shape == (*shape, 4, 1)
+    mixed = DiagonalGaussian(jnp.zeros((3, 2)), jnp.zeros(2)).sample(seed=jax.random.key(0), sample_shape=(5,))
+    assert mixed.shape == (5, 3, 2)
+
+
 def test_draws_scores_and_derivatives_are_those_of_distrax():
     results = [
         (draw_and_score(make, LOC, LOG_SCALE), jax.jacobian(draw_and_score, (1, 2))(make, LOC, LOG_SCALE))

@@ -18,14 +18,15 @@ class DiagonalGaussian(distrax.MultivariateNormalDiag):
     """
 
     def __init__(self, loc: jax.Array, log_scale: jax.Array) -> None:
-        """Takes loc and log_scale, each `[D]`."""
+        """Takes loc and log_scale, each `[D]`, or `[..., D]` for a batch of them."""
+        loc, log_scale = jnp.broadcast_arrays(jnp.asarray(loc), jnp.asarray(log_scale))
         super().__init__(loc, jnp.exp(log_scale))
         self._log_scale = log_scale
 
     def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
         # As one vector: with an axis for one draw in the middle of all arrays the gradient was slower (decision 0009).
         noise = jax.random.normal(key, (n * self._log_scale.size,), self._log_scale.dtype)
-        if n == 1:
+        if n == 1 and not self.batch_shape:
             return (jnp.asarray(self.loc) + jnp.exp(self._log_scale) * noise)[None]
         return jnp.asarray(self.loc) + jnp.exp(self._log_scale) * noise.reshape(n, *self._log_scale.shape)
 

@@ -59,5 +59,6 @@ def check_same(name: str, number: jax.Array, mesh: Mesh | None) -> None:
         if found != given[0]:
             raise ValueError(
                 f"{name} was given other arguments in process {device.process_index} than in process "
-                f"{mesh.devices.flat[0].process_index}: key, params, x and all sizes must be the same in every process."
+                f"{mesh.devices.flat[0].process_index}: key, params, x, all sizes, resume, and whether there is a "
+                "save must be the same in every process."
             )

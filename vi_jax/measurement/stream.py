@@ -228,11 +228,27 @@ def start(plan: Plan, key, params, x, truth, num_replicates: int) -> SweepState:
       ValueError: the processes that share the mesh were given different arguments.
     """
     mark = repr((num_replicates, plan.stride, plan.at_once, plan.num_samples, [name for name, _ in plan.objectives]))
-    for leaf in jax.tree.leaves((jax.random.key_data(key), params, x, truth)):
-        mark = f"{zlib.crc32(np.ascontiguousarray(leaf).tobytes(), zlib.crc32(mark.encode()))}"
-    fingerprint = jnp.asarray(int(mark) & 0x7FFFFFFF, jnp.int32)
+    fingerprint = _checksum(mark, (jax.random.key_data(key), params, x, truth))
     hosts.check_same("vi.sweep", fingerprint, plan.mesh)
     return SweepState(fingerprint, jnp.zeros((), int), hosts.deal(_begin(plan, key, params, x, truth), plan.mesh))
+
+
+def check_same_stops(plan: Plan, num_stops: int, *, saved: bool, resume: SweepState | None) -> None:
+    """Raises unless all processes stop equally often, save or not, and go on from the same state.
+
+    At a stop that is saved they send each other their moments: one that did not come there would take another's next
+    message for it.
+
+    Raises:
+      ValueError: they do not.
+    """
+    hosts.check_same("vi.sweep", _checksum(repr((num_stops, saved, resume is None)), resume), plan.mesh)
+
+
+def _checksum(mark: str, tree: PyTree) -> jax.Array:
+    for leaf in jax.tree.leaves(tree):
+        mark = f"{zlib.crc32(np.ascontiguousarray(leaf).tobytes(), zlib.crc32(mark.encode()))}"
+    return jnp.asarray(zlib.crc32(mark.encode()) & 0x7FFFFFFF, jnp.int32)
 
 
 def blocks_of(

@@ -129,6 +129,7 @@ def sweep(
     )
     truth = None if reference is None else _truth(plan, reference, params, x)
     state = stream.start(plan, key, params, x, truth, num_replicates)
+    stream.check_same_stops(plan, num_stops, saved=save is not None, resume=resume)
     if resume is not None:
         state = stream.resumed(plan, state, resume)
     for reached in stream.blocks_of(plan, key, params, x, truth, num_replicates, state, num_stops):

@@ -2,11 +2,14 @@
 
     W1 fit        mean-field ELBO of a Bayesian logistic regression, 569 × 31, S draws, 1000 steps of Adam; 32 at once
     W2 IWAE step  autoencoder 784-200-200-50, 100 random binary images, K draws: gradient and Adam
-    W3            variance of a gradient over 1000 replicates, a whole grid of them, and log p(x) from 5000 draws
+    W3            log p(x) from 5000 draws
+    W4            variance of a gradient over 1000 replicates, and a whole grid of them
+    W5            gradient of one image from 32,768 draws, in chunks
 
     make bench-peers
     make bench-peers ARGS=--quick
-    make bench-peers ARGS='--peers NumPyro TFP --page docs/benchmarks-peers.md'
+    make bench-peers ARGS='--peers NumPyro TFP'
+    make bench-peers ARGS='--page docs/benchmarks-peers.md'
 
 Beside the library stand plain JAX, NumPyro, TFP, BlackJAX, PyTorch and Pyro, each as its documentation recommends and
 in its best form. Every pair has a process of its own, in which its programs run in turns, in an order drawn anew each

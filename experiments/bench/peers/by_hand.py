@@ -137,7 +137,7 @@ def evidence(config: work.Config) -> Contest:
 
 
 def long_chunks(config: work.Config) -> Contest:
-    """W2: one image and very many draws in chunks, beside one chunk of them: time per draw, and memory."""
+    """W5: one image and very many draws in chunks, beside one chunk of them: time per draw, and memory."""
     params, x = ours.network_params(config.seed), jnp.asarray(work.images(config.seed, 1))
 
     def entry(num_samples: int) -> Entry:
@@ -153,4 +153,4 @@ def long_chunks(config: work.Config) -> Contest:
         name = f"K = {num_samples}, in chunks"
         return Entry(name, objective, arguments, MEMORY, nothing_to_reach, share=share, counted=math.nan)
 
-    return Contest("W2 many draws", config.long_samples, 1, 1, (entry(config.chunk_size), entry(config.long_samples)))
+    return Contest("W5 many draws", config.long_samples, 1, 1, (entry(config.chunk_size), entry(config.long_samples)))

@@ -21,7 +21,7 @@ PAIR, UNDEFINED = "iwae/doubly_reparameterized", ("iwae/vimco", 1)
 
 
 def variances(config: work.Config, num_samples: int) -> Contest:
-    """W3: the variance of one gradient over replicates, in one program and in a loop of jitted gradients.
+    """W4: the variance of one gradient over replicates, in one program and in a loop of jitted gradients.
 
     Replicate r draws from `fold_in(key, r)` in both, so that both have the same draws and the same total variance.
     """
@@ -39,7 +39,7 @@ def variances(config: work.Config, num_samples: int) -> Contest:
         ),
         Entry("loop of jitted gradients", loop, (key,), DISPATCH, lambda: total(loop(key)[0]), called),
     )
-    return Contest("W3 variance", num_samples, 1, num_replicates, entries)
+    return Contest("W4 variance", num_samples, 1, num_replicates, entries)
 
 
 def chunk(num_samples: int, num_replicates: int) -> int:
@@ -69,7 +69,7 @@ def looped(cells: list[Callable[..., Any]], num_replicates: int, key: jax.Array)
 
 
 def grid(config: work.Config) -> Contest:
-    """W3: `vi.sweep` of eight pairs at every K beside one pair at the largest, and beside a loop over the same.
+    """W4: `vi.sweep` of eight pairs at every K beside one pair at the largest, and beside a loop over the same.
 
     They agree on the bound of that one pair; that all cells of a sweep agree with single gradients, its tests say.
     """
@@ -94,7 +94,7 @@ def grid(config: work.Config) -> Contest:
         Entry(ONE_PAIR, one_pair, (key,), ARITHMETIC, lambda: mean_bound(one_pair(key))),
         Entry("loop of jitted gradients", loop, (key,), DISPATCH, judge, called, share),
     )
-    return Contest("W3 grid", largest, 1, num_replicates, entries, max(2, config.num_runs // 2))
+    return Contest("W4 grid", largest, 1, num_replicates, entries, max(2, config.num_runs // 2))
 
 
 def swept_bound(quantities: Any) -> Value:

@@ -54,17 +54,17 @@ GOALS = (
     *per_samples("BlackJAX in jit(scan)", "BlackJAX", "W1 fit", "step in jit(scan)", IN_JIT),
     *per_samples("NumPyro RenyiELBO", "NumPyro", STEP, SCAN, {5: 1.1, 50: 1.1, 500: 1}),
     *per_samples("torch.compile, IWAE step", "PyTorch", STEP, "torch.compile", {50: 1, 500: 1}),
-    *per_samples("loop, variance", PLAIN, "W3 variance", LOOP, {1: 50, 64: 12, 256: 3.5, 1024: 2}),
-    Goal("loop, whole grid", PLAIN, "W3 grid", LOOP, None, 50),
-    Goal("one pair / whole grid", PLAIN, "W3 grid", "one pair, largest K", None, 1 / 3),
+    *per_samples("loop, variance", PLAIN, "W4 variance", LOOP, {1: 50, 64: 12, 256: 3.5, 1024: 2}),
+    Goal("loop, whole grid", PLAIN, "W4 grid", LOOP, None, 50),
+    Goal("one pair / whole grid", PLAIN, "W4 grid", "one pair, largest K", None, 1 / 3),
     Goal("log p(x) at once, time", PLAIN, "W3 log p(x)", "all draws at once", None, 2.5),
     Goal("log p(x) at once, memory", PLAIN, "W3 log p(x)", "all draws at once", None, 10, "memory_ratio"),
     *(
         Goal(f"operations, {name}", PLAIN, "W2 operations", name, None, 1.05, "flops_ratio", AT_MOST)
         for name in ("pathwise", "STL", "DReG", "wake-φ")
     ),
-    Goal("64 chunks / one, time a draw", PLAIN, "W2 many draws", "in chunks", None, 1.1, "ratio", AT_MOST),
-    Goal("64 chunks, bytes a draw", PLAIN, "W2 many draws", "in chunks", None, 16, "bytes_per_draw", AT_MOST),
+    Goal("64 chunks / one, time a draw", PLAIN, "W5 many draws", "in chunks", None, 1.1, "ratio", AT_MOST),
+    Goal("64 chunks, bytes a draw", PLAIN, "W5 many draws", "in chunks", None, 16, "bytes_per_draw", AT_MOST),
 )
 
 SIGNS: dict[Any, str] = {operator.ge: "≥", AT_MOST: "≤"}
