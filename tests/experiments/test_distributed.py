@@ -65,15 +65,19 @@ from experiments import distributed
 def leave(how):
     watcher = distributed.watch("error: it was ended")
     if how == "lost":
-        distributed.leave(jax.errors.JaxRuntimeError("Connection closed by peer"), watcher)
+        distributed.leave(jax.errors.JaxRuntimeError("UNAVAILABLE: Connection closed by peer"), watcher)
     if how == "refused":
         distributed.leave(ValueError("UNKNOWN: Gloo AllGather failed"), watcher)
+    if how == "full":
+        distributed.leave(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), watcher)
+    if how == "done":
+        distributed.leave(SystemExit(), watcher)
     if how == "said":
         distributed.leave(SystemExit("error: the disk is full"), watcher)
     os.abort()
 
 # Importing takes longest, and is done once: each way to go is a child's.
-for how in ("lost", "refused", "said", "aborted"):
+for how in ("lost", "refused", "full", "done", "said", "aborted"):
     if (child := os.fork()) == 0:
         leave(how)
     print(how, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
@@ -84,10 +88,12 @@ def test_a_process_that_cannot_go_on_says_so_once():
     told = os.environ | {distributed.NUM_PROCESSES: "2", distributed.PROCESS_ID: "1"}
     # The last to hold its streams is the watcher of the child that aborts.
     ended = subprocess.run([sys.executable, "-c", LEAVING], env=told, capture_output=True, text=True)
-    assert ended.stdout.split() == ["lost", "1", "refused", "1", "said", "1", "aborted", str(-signal.SIGABRT)]
+    codes = {"lost": 1, "refused": 1, "full": 1, "done": 0, "said": 1, "aborted": -signal.SIGABRT}
+    assert ended.stdout.splitlines() == [f"{how} {int(code)}" for how, code in codes.items()]
+    assert "RESOURCE_EXHAUSTED: Out of memory" in ended.stderr
     gone = "error: process 1 of 2 cannot go on:"
     lost, refused, *rest = (line for line in ended.stderr.splitlines() if line.startswith("error:"))
-    assert lost.startswith(f"{gone} Connection closed by peer. Most likely another process died")
+    assert lost.startswith(f"{gone} UNAVAILABLE: Connection closed by peer. Most likely another process died")
     assert refused.startswith(f"{gone} UNKNOWN: Gloo AllGather failed.")
     assert rest == ["error: the disk is full", "error: it was ended"]
 
