@@ -58,9 +58,11 @@ def where(record: dict) -> str:
     """Returns the device and the versions of a run, in a line."""
     device, packages = record["device"], record["packages"]
     named = ", ".join(f"{name} {packages[name]}" for name in PACKAGES if name in packages)
-    rounds, peers = record["config"]["num_runs"], ", ".join(record["config"]["peers"]) or "all peers"
+    config, commit = record["config"], record["git"]["commit"] or "unknown"
+    peers = ", ".join(config["peers"]) or "all peers"
     return (
-        f"{peers}: {device['cpu_count']} cores, {device['kind']}, {rounds} rounds; Python {record['python']}, {named}."
+        f"{peers}: {device['cpu_count']} cores, {device['kind']}, `--num-runs {config['num_runs']} --num-loop-steps "
+        f"{config['num_loop_steps']}`; commit {commit[:7]}, Python {record['python']}, {named}."
     )
 
 
