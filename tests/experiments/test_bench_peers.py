@@ -237,10 +237,11 @@ def test_a_page_is_renewed_between_its_marks(rows, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     store.append(folder, rows)
-    config = {"num_runs": 3, "peers": []}
+    config = {"num_runs": 3, "num_loop_steps": 5, "peers": []}
     record = {
         "experiment": "peers",
         "config": config,
+        "git": {"commit": "0123456789", "dirty": False},
         "device": {"cpu_count": 2, "kind": "cpu"},
         "packages": {},
         "python": "3",
@@ -253,6 +254,7 @@ def test_a_page_is_renewed_between_its_marks(rows, tmp_path):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+    assert "`--num-runs 3 --num-loop-steps 5`; commit 0123456," in text
     assert "| NumPyro | W1 fit | 1 | mismatch | far |" in text
     path.write_text("no marks")
     with pytest.raises(SystemExit, match="must hold the line"):

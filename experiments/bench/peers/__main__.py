@@ -63,7 +63,13 @@ def run(config: Config, track: progress.Track) -> Iterator[list[dict[str, Any]]]
 
     Raises:
       ValueError: a peer of the configuration is not known.
+      SystemExit: a page is to be renewed from some of the peers, and would lose the others.
     """
+    if config.page and config.peers:
+        raise SystemExit(
+            f"error: --page {config.page} with --peers {' '.join(config.peers)} would drop all others from the page: "
+            "run without --page, and then experiments.bench.peers.page with the folders of all runs."
+        )
     known = {peer.name: peer for peer in processes.PEERS}
     names = config.peers or tuple(known)
     peers = [spelling.chosen("peer", known, name, ", ".join(known)) for name in names]
