@@ -73,7 +73,7 @@ PHI = jnp.asarray(LOC, jnp.float32), jnp.asarray(LOG_SCALE, jnp.float32)
 
 def test_the_librarys_elbo_and_gradient_are_those_of_the_quadrature(data, exact):
     objective = vi.value_and_grad(
-        ours.regression_model(), vi.guides.mean_field(3), vi.bounds.elbo, vi.estimators.pathwise, num_samples=1
+        ours.logistic_regression(), vi.guides.mean_field(3), vi.bounds.elbo, vi.estimators.pathwise, num_samples=1
     )
     params = vi.Params((), vi.guides.mean_field(3).init(jax.random.key(0))._replace(loc=PHI[0], log_scale=PHI[1]))
 

@@ -6,20 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 import vi_jax as vi
-from experiments import zoo
-
-B, E = vi.bounds, vi.estimators
-
-GRID = {
-    "elbo/pathwise": (B.elbo, E.pathwise),
-    "elbo/sticking_the_landing": (B.elbo, E.sticking_the_landing),
-    "iwae/pathwise": (B.iwae, E.pathwise),
-    "iwae/doubly_reparameterized": (B.iwae, E.doubly_reparameterized),
-    "iwae/vimco": (B.iwae, E.vimco),
-    "iwae/wake_phi": (B.iwae, E.wake_phi),
-    "iwae/wake_phi_doubly_reparameterized": (B.iwae, E.wake_phi_doubly_reparameterized),
-    "ciwae/doubly_reparameterized": (B.ciwae(0.5), E.doubly_reparameterized),
-}
+from experiments.bench import sweeps
 
 
 class Toy(NamedTuple):
@@ -33,11 +20,10 @@ class Toy(NamedTuple):
 
 def toy() -> Toy:
     """Returns the toy with parameters near its optimum."""
-    posed = zoo.problem("toy")
-    return Toy(posed.model, posed.guide, posed.params, posed.x[:1])
+    return Toy(*sweeps.toy())
 
 
 def gradient(problem: Toy, name: str, num_samples: int) -> Callable[[jax.Array], Any]:
     """Returns `key -> (value, gradient)` of one pair of the grid."""
-    objective = vi.value_and_grad(problem.model, problem.guide, *GRID[name], num_samples=num_samples)
+    objective = vi.value_and_grad(problem.model, problem.guide, *sweeps.OBJECTIVES[name], num_samples=num_samples)
     return lambda key: objective(key, problem.params, problem.x)

@@ -12,12 +12,12 @@ import numpy as np
 import vi_jax as vi
 from experiments.bench.peers import work
 from experiments.bench.peers.contest import ARITHMETIC, DISPATCH, Contest, Entry, Value, value_of_draws
-from experiments.bench.peers.gaussian import GRID, gradient, toy
+from experiments.bench.peers.gaussian import gradient, toy
 from experiments.bench.programs import called
+from experiments.bench.sweeps import OBJECTIVES, REFERENCE_NAME, UNDEFINED
 from vi_jax.measurement.moments import pool, replicate_moments, variance
 
 ONE_PAIR = "one pair, largest K"
-PAIR, UNDEFINED = "iwae/doubly_reparameterized", ("iwae/vimco", 1)
 
 
 def variances(config: work.Config, num_samples: int) -> Contest:
@@ -26,7 +26,7 @@ def variances(config: work.Config, num_samples: int) -> Contest:
     Replicate r draws from `fold_in(key, r)` in both, so that both have the same draws and the same total variance.
     """
     key, num_replicates = jax.random.key(config.seed), config.num_replicates
-    one = gradient(toy(), PAIR, num_samples)
+    one = gradient(toy(), REFERENCE_NAME, num_samples)
 
     def streamed(key: jax.Array) -> Any:
         at_once = chunk(num_samples, num_replicates)
@@ -75,16 +75,18 @@ def grid(config: work.Config) -> Contest:
     """
     problem, key = toy(), jax.random.key(config.seed)
     num_replicates, largest = config.num_replicates, config.grid_samples[-1]
-    one = gradient(problem, PAIR, largest)
+    one = gradient(problem, REFERENCE_NAME, largest)
 
     def swept(key: jax.Array) -> Any:
         samples = config.grid_samples
-        return vi.sweep(key, *problem, objectives=GRID, num_samples=samples, num_replicates=num_replicates).quantities
+        return vi.sweep(
+            key, *problem, objectives=OBJECTIVES, num_samples=samples, num_replicates=num_replicates
+        ).quantities
 
     def one_pair(key: jax.Array) -> Any:
         return replicate_moments(key, one, num_replicates=num_replicates, chunk_size=chunk(largest, num_replicates))
 
-    pairs = [pair for pair in itertools.product(GRID, config.grid_samples) if pair != UNDEFINED]
+    pairs = [pair for pair in itertools.product(OBJECTIVES, config.grid_samples) if pair != UNDEFINED]
     cells = [jax.jit(gradient(problem, *pair)) for pair in pairs]
     loop = functools.partial(looped, cells, config.num_looped)
     share = config.num_looped / num_replicates
@@ -99,7 +101,7 @@ def grid(config: work.Config) -> Contest:
 
 def swept_bound(quantities: Any) -> Value:
     """Returns the bound of one cell of a sweep, with five of its standard errors."""
-    found = (float(leaf[list(GRID).index(PAIR), -1, 0]) for leaf in quantities.value)
+    found = (float(leaf[list(OBJECTIVES).index(REFERENCE_NAME), -1, 0]) for leaf in quantities.value)
     value, low, high = found
     return Value(value, 5 * (high - low) / (2 * 1.96))
 

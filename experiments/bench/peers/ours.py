@@ -13,7 +13,7 @@ import optax
 import vi_jax as vi
 from experiments.bench.peers import work
 from experiments.bench.peers.contest import ARITHMETIC, Entry, Value, value_of_draws
-from vi_jax.models.bernoulli import bernoulli_log_prob
+from experiments.bench.regression import logistic_regression
 
 OPTIMIZER = optax.adam(work.LEARNING_RATE)
 NETWORK_OPTIMIZER = optax.adam(work.NETWORK_LEARNING_RATE)
@@ -22,25 +22,13 @@ NETWORK_OPTIMIZER = optax.adam(work.NETWORK_LEARNING_RATE)
 MANY_SAMPLES, CHUNK_SIZE = 100, 10
 
 
-def regression_model() -> vi.Model:
-    """Makes z ~ N(0, I), y_n ~ Bernoulli(sigmoid(aₙ · z)), the whole data set (a, y) as one datum."""
-
-    def log_joint(theta: tuple[()], x: tuple[jax.Array, jax.Array], z: jax.Array) -> jax.Array:
-        features, labels = x
-        log_prior = -jnp.sum(z**2) / 2 - z.size * math.log(2 * math.pi) / 2
-        # Mapped over draws this is [S, N], whose rows fill a vector; features @ z would be [N, S].
-        return log_prior + jnp.sum(bernoulli_log_prob(jnp.inner(z, features), labels))
-
-    return vi.Model(lambda key: (), log_joint)
-
-
 def fitting(
     data: work.Regression, num_samples: int, num_steps: int, estimator: vi.Estimator = vi.estimators.pathwise
 ) -> Callable[..., Any]:
     """Returns `(key, x) -> what vi.fit returns` for a mean-field fit of the regression, x being `datum(data)`."""
     guide = vi.guides.mean_field(data.features.shape[1], initial_scale=work.INITIAL_SCALE)
     params = vi.Params((), guide.init(jax.random.key(0)))
-    objective = vi.value_and_grad(regression_model(), guide, vi.bounds.elbo, estimator, num_samples=num_samples)
+    objective = vi.value_and_grad(logistic_regression(), guide, vi.bounds.elbo, estimator, num_samples=num_samples)
     return lambda key, x: vi.fit(key, objective, OPTIMIZER, params, x, num_steps=num_steps)
 
 
