@@ -77,12 +77,16 @@ same(lambda mesh: shared if mesh is dealt else sweep(mesh), dealt, rtol=1e-3)
 assert all(isinstance(leaf, np.ndarray) or leaf.is_fully_addressable for leaf in jax.tree.leaves(states))
 again = sweep(dealt, resume=jax.tree.map(np.asarray, states[1]))
 jax.tree.map(np.testing.assert_array_equal, shared, again)
-try:
-    sweep(dealt, num_replicates=400 + 8 * jax.process_index())
-except ValueError as error:
-    assert "other arguments in process 1 than in process 0" in str(error)
-else:
-    raise AssertionError("processes with different arguments went on")
+resume = jax.tree.map(np.asarray, states[1]) if jax.process_index() else None
+second = jax.process_index()
+different = dict(num_replicates=400 + 8 * second), dict(num_stops=4 + second), dict(resume=resume)
+for other in different:
+    try:
+        sweep(dealt, **other)
+    except ValueError as error:
+        assert "other arguments in process 1 than in process 0" in str(error)
+    else:
+        raise AssertionError(f"processes with different arguments went on: {other}")
 print("same", sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(shared)))
 jax.distributed.shutdown()
 """
