@@ -6,7 +6,7 @@ VENV ?= .venv
 # What `make bench-peers` needs besides has a folder of its own.
 BENCH_VENV = .venv-bench
 EXTRAS = dev
-SIZE = 1.4 GB
+SIZE = 1.8 GB
 ARGS ?=
 QUICK ?=
 JOBS ?= 1
