@@ -1,5 +1,6 @@
 # Everything here starts from Python (3.11 or newer) and make. Each target first builds the environment that it needs,
-# once: again only when pyproject.toml, constraints.txt, the Python version or the place of this folder has changed.
+# once: again only when pyproject.toml, constraints.txt, a version (Python's or the library's) or the place of this folder has
+# changed.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,6 +13,7 @@ QUICK ?=
 JOBS ?= 1
 
 RUN = "$(VENV)/bin/python"
+SCHEMA = $(RUN) -m check_jsonschema --quiet --builtin-schema vendor.
 PIP = $(RUN) -m pip install -qq --no-input --disable-pip-version-check
 # Written last and removed first, so that an interrupted installation, or removal, leaves none.
 STAMP = $(VENV)/complete
@@ -38,7 +40,7 @@ endef
 # Builds the environment VENV with the extras EXTRAS, unless it is there.
 define BUILD
 $(FIND_PYTHON); \
-key=$$({ echo "$$version $(EXTRAS)"; pwd -P; cat pyproject.toml constraints.txt; } | cksum); \
+key=$$({ echo "$$version $(EXTRAS)"; pwd -P; cat pyproject.toml constraints.txt vi_jax/version.py; } | cksum); \
 if [ "$$key" = "$$(cat "$(STAMP)" 2>/dev/null)" ] && [ -x $(RUN) ]; then exit 0; fi; \
 "$$python" -c 'import ensurepip, venv' 2>/dev/null || \
     fail "PYTHON=$(PYTHON) lacks the modules venv and ensurepip. Install them (Debian and Ubuntu: the package python3-venv)."; \
@@ -54,7 +56,7 @@ echo "$$key" >"$(STAMP)" || \
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format certify bench bench-peers experiments constraints python clean
+.PHONY: help venv run test check format certify bench bench-peers experiments dist constraints python clean
 # One target at a time under `make -j` too: targets share the environment, and a timing must not share the machine.
 .NOTPARALLEL:
 
@@ -76,9 +78,14 @@ run: venv ## train on the digits, sweep the number of samples K, print the table
 test: venv ## run the tests
 	@$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: venv ## lint, formatting, types
+check: venv ## lint, formatting, types, workflows and forms
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
+	@$(SCHEMA)github-workflows .github/workflows/*.yml
+	@$(SCHEMA)github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	@$(SCHEMA)github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	@$(SCHEMA)dependabot .github/dependabot.yml
+	@$(SCHEMA)citation-file-format CITATION.cff
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(RUN) -m pyright --pythonpath $(RUN)
 
 format: venv ## format the code and fix what the linter can
@@ -106,6 +113,9 @@ experiments: venv ## run every experiment, each experiments/*.py that defines ru
 	printf '%s\n' $$names | xargs -P $(JOBS) -I NAME sh -c 'echo "experiment NAME"; \
 	    $(RUN) -m experiments.NAME $(if $(filter-out 0,$(QUICK)),--quick,--keep-figure docs/figures/NAME.png) $(ARGS) || \
 	    { echo "error: experiment NAME failed" >&2; exit 1; }'
+
+dist: venv ## build wheel and sdist into dist/, and test each in an environment of its own
+	@.ci/dist $(RUN)
 
 constraints: ## pin the newest releases that fit, for all Pythons and extras
 	@$(FIND_PYTHON); \

@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "vi_jax").rglob("*.py"))
 
 # A module may import from earlier rows and from itself; the modules of one row do not see each other.
 ORDER = (
-    {"types", "lazy"},
+    {"types", "lazy", "version"},
     {"checks", "names", "shapes", "chains", "flattening", "mapped"},
     {"sharding"},
     {"models", "guides"},

@@ -38,3 +38,4 @@ from vi_jax.types import Guide as Guide
 from vi_jax.types import Model as Model
 from vi_jax.types import Objective as Objective
 from vi_jax.types import Params as Params
+from vi_jax.version import __version__ as __version__

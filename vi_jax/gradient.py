@@ -180,7 +180,7 @@ def loss(
     num_samples: int,
     chunk_size: int | None = None,
     mesh: Mesh | None = None,
-):
+) -> Callable[[jax.Array, Params, PyTree], jax.Array]:
     """Makes the differentiable scalar (key, params, x) -> −(1/B) Σ_b L_b, for optimisation loops of your own.
 
     Its derivative in `params` is minus the gradient of `value_and_grad`, by a custom rule over the same code:

@@ -1,7 +1,7 @@
 """Which bound, estimator and number of draws to train with: measured for one problem on one device."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,6 +13,9 @@ from vi_jax.measurement.references import reference_gradients, unbiased_estimato
 from vi_jax.measurement.signals import Cell, Measured, hopeless, marks, measured
 from vi_jax.measurement.sweep import SweepResult, sweep
 from vi_jax.types import BoundFn, Estimator, Guide, Model, Params, PyTree
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Objectives = Mapping[str, tuple[BoundFn, Estimator]]
 
@@ -67,7 +70,7 @@ class Recommendation(NamedTuple):
     sentence: str
     result: SweepResult
 
-    def to_pandas(self):
+    def to_pandas(self) -> "pd.DataFrame":
         """Returns a row per block and candidate, most SNR² per second first; `verdict` says what speaks against one."""
         import pandas as pd
 

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,11 @@ from vi_jax.measurement.jackknife import Estimate
 from vi_jax.measurement.moments import Moments, pool, select, variance
 from vi_jax.measurement.summary import Blocks, Quantities, Reference
 from vi_jax.types import Params
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vi_jax.measurement.stream import Plan
 
 
 class SweepResult(NamedTuple):
@@ -50,7 +55,7 @@ class SweepResult(NamedTuple):
     block_function: Blocks
     costs: Costs | None = None
 
-    def to_pandas(self):
+    def to_pandas(self) -> "pd.DataFrame":
         """Returns the tidy table: a row per objective, K, unit and block, and columns `quantity`, `_low`, `_high`.
 
         Quantities of the whole cell are repeated in the rows of its blocks. `coordinate_snr_floor` is what
@@ -63,7 +68,7 @@ class SweepResult(NamedTuple):
 
 
 def assemble(
-    plan,
+    plan: "Plan",
     rows: tuple[Row, ...],
     undefined: Mapping[tuple[str, int], str],
     grouped: dict[int, Moments],

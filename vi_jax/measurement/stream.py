@@ -132,10 +132,10 @@ def sweep_moments(
     x: PyTree,
     truth: Any,
     num_replicates: jax.Array,
-    first,
-    last,
-    device,
-    running,
+    first: jax.Array | int,
+    last: jax.Array | int,
+    device: jax.Array | int,
+    running: dict[int, Running],
 ) -> dict[int, Running]:
     """Adds chunks `first` to `last` of a device to its running moments. Pure and traceable."""
     one, ids = _measure(plan), jnp.arange(plan.rounds * plan.num_groups)
@@ -221,7 +221,7 @@ def _measured_once(plan: Plan, key, params, x, truth) -> dict[int, Measured]:
     return _measure(plan)(key, params, x, truth)
 
 
-def start(plan: Plan, key, params, x, truth, num_replicates: int) -> SweepState:
+def start(plan: Plan, key: jax.Array, params: Params, x: PyTree, truth: Truth, num_replicates: int) -> SweepState:
     """Returns the state before the first replicate.
 
     Raises:
@@ -252,7 +252,14 @@ def _checksum(mark: str, tree: PyTree) -> jax.Array:
 
 
 def blocks_of(
-    plan: Plan, key, params, x, truth, num_replicates: int, state: SweepState, num_stops: int
+    plan: Plan,
+    key: jax.Array,
+    params: Params,
+    x: PyTree,
+    truth: Truth,
+    num_replicates: int,
+    state: SweepState,
+    num_stops: int,
 ) -> Iterator[SweepState]:
     """Yields the state at every stop that is still to come."""
     num_chunks = math.ceil(num_replicates / plan.stride)

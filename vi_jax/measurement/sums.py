@@ -157,7 +157,7 @@ def _score_total(problem: Problem, draws: Drawn, features: Kept, log_w, path, sc
     return jax.vmap(pull)(_shaped(contract(score, features), read))[0]
 
 
-per_draw = Sums(
+per_draw: Sums = Sums(
     name="per draw",
     measure=lambda gradient: gradient,
     theta=Sum(_model_features, _model_total),
@@ -219,7 +219,7 @@ def _score_pulled(problem: Problem, draws: Drawn, features: tuple[()], log_w, pa
     return jax.vmap(lambda c: pull(c.T.astype(log_q.dtype))[0])(score)
 
 
-pulled = Sums(
+pulled: Sums = Sums(
     name="pulled",
     measure=lambda gradient: gradient,
     theta=Sum(_nothing, _model_pulled),

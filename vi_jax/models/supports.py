@@ -119,7 +119,7 @@ def _is_correlation_cholesky(value: jax.Array) -> jax.Array:
     return positive & (above == 0) & jnp.all(jnp.abs(jnp.sum(value**2, axis=-1) - 1) < _tolerance(value))
 
 
-real = Support(
+real: Support = Support(
     "real",
     lambda u: u,
     lambda value: value,
@@ -128,16 +128,20 @@ real = Support(
 )
 """Any finite numbers, as they are."""
 
-positive = _by("positive", lambda: tfp.bijectors.Exp(), lambda value: jnp.all((value > 0) & jnp.isfinite(value)))
+positive: Support = _by(
+    "positive", lambda: tfp.bijectors.Exp(), lambda value: jnp.all((value > 0) & jnp.isfinite(value))
+)
 """(0, ∞), by e^u."""
 
-unit_interval = _by("unit_interval", lambda: tfp.bijectors.Sigmoid(), lambda value: jnp.all((value > 0) & (value < 1)))
+unit_interval: Support = _by(
+    "unit_interval", lambda: tfp.bijectors.Sigmoid(), lambda value: jnp.all((value > 0) & (value < 1))
+)
 """(0, 1), by sigmoid(u)."""
 
-ordered = _by("ordered", lambda: tfp.bijectors.Ascending(), _is_ordered)
+ordered: Support = _by("ordered", lambda: tfp.bijectors.Ascending(), _is_ordered)
 """x_1 < x_2 < …, along the last axis, by x_1 = u_1 and x_{i+1} = x_i + softplus(u_{i+1})."""
 
-simplex = _by("simplex", lambda: tfp.bijectors.IteratedSigmoidCentered(), _is_simplex)
+simplex: Support = _by("simplex", lambda: tfp.bijectors.IteratedSigmoidCentered(), _is_simplex)
 """x_i > 0, Σ x_i = 1, along the last axis, by breaking a stick at N − 1 places; u = 0 is the centre."""
 
 
@@ -146,7 +150,7 @@ def _correlation_cholesky() -> Any:
     return tfp.bijectors.Chain([tfp.bijectors.CorrelationCholesky(), tfp.bijectors.Sinh()])
 
 
-correlation_cholesky = _by("correlation_cholesky", _correlation_cholesky, _is_correlation_cholesky)
+correlation_cholesky: Support = _by("correlation_cholesky", _correlation_cholesky, _is_correlation_cholesky)
 """L lower triangular with positive diagonal and rows of length 1, so that L Lᵀ is a correlation matrix `[N, N]`.
 
 Row i is (sinh u_i1, …, sinh u_i,i−1, 1, 0, …) over its length: for N = 2 the correlation is tanh u.

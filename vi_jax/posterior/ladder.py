@@ -77,13 +77,13 @@ def _triangular(phi: guides.FullRank) -> Gaussian:
     return Gaussian(phi.loc, scale_tril(phi))
 
 
-mean_field = Rung("mean_field", guides.mean_field, gaussian=_diagonal)
+mean_field: Rung = Rung("mean_field", guides.mean_field, gaussian=_diagonal)
 """Independent in the coordinates of the Gaussian that it starts from, so that it keeps that one's correlations."""
 
-full_rank = Rung("full_rank", guides.full_rank, gaussian=_triangular)
+full_rank: Rung = Rung("full_rank", guides.full_rank, gaussian=_triangular)
 """Any Gaussian."""
 
-flow = Rung("flow", lambda dim: guides.flow(dim, num_layers=6), rate=0.01, watch=moments)
+flow: Rung = Rung("flow", lambda dim: guides.flow(dim, num_layers=6), rate=0.01, watch=moments)
 """Couplings about a Gaussian. They need two dimensions."""
 
 
