@@ -71,31 +71,31 @@ def z_scores(rows: pd.DataFrame, name: str, exact: str, freedom: float = np.inf)
 
     Zero where estimate and answer are the same number.
     """
-    value, low, high, answer = (
-        rows[column].to_numpy(float) for column in (name, f"{name}_low", f"{name}_high", exact)
-    )
+    value, low, high, answer = (rows[column].to_numpy(float) for column in (name, f"{name}_low", f"{name}_high", exact))
     error = np.maximum(value - low, high - value) / stats.t.ppf(0.975, freedom)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(value == answer, 0.0, (value - answer) / error)
 
 
-def agree(claim: str, z: ArrayLike, freedom: float = np.inf) -> Verdict:
+def agree(claim: str, z: ArrayLike, num: int | None = None, freedom: float = np.inf) -> Verdict:
     """Judges by z-scores that need not be independent: is the largest |z| of m below the line of 0.1 % / m?
 
     A z-score that is not a number fails; no z-score at all resolves nothing.
 
     Args:
       claim: what is then true.
-      z: `[m]`.
+      z: `[m]`, or the largest of every group of them.
+      num: m, if these are the largest of more.
       freedom: of the Student's t that a z-score has if the claim is true.
     """
     z = np.abs(np.asarray(z, float))
     if not z.size:
-        return Verdict(claim, "nothing was measured", None)
+        return Verdict(claim, "nothing was measured", holds=None)
     if np.isnan(z).any():
-        return Verdict(claim, f"{np.isnan(z).sum()} of {z.size} z-scores are not numbers", False)
-    limit = float(stats.t.isf(ERROR / 2 / z.size, freedom))
-    found = f"the largest |z| of {z.size} is {z.max():.1f}, chance reaches {limit:.1f}"
+        return Verdict(claim, f"{np.isnan(z).sum()} of {z.size} z-scores are not numbers", holds=False)
+    num = z.size if num is None else num
+    limit = float(stats.t.isf(ERROR / 2 / num, freedom))
+    found = f"the largest |z| of {num} is {z.max():.1f}, chance reaches {limit:.1f}"
     return Verdict(claim, found, bool(z.max() <= limit))
 
 
