@@ -1,0 +1,47 @@
+"""What the rows of `elbo_decompositions` say."""
+
+import numpy as np
+import pandas as pd
+
+from experiments.verdicts import Verdict, agree, below, difference, ends, every, text
+
+ROUNDING = 1e-9
+TOY_RATIOS = {"log p/q": 16.0, "recon. − KL": 4.0, "energy + H": 16.0}
+"""Of the variances of φ̄ to that of STL."""
+
+
+def verdict(rows: pd.DataFrame) -> list[Verdict]:
+    """Judges value and gradient of every form, log p(x) = ELBO + KL, and which form has the least variance."""
+    value = agree("All forms have the same, exact value", rows["z_score"].to_numpy())
+    largest, num = rows["gradient_z_max"].to_numpy(), int(rows["num_coordinates"].sum())
+    gradient = agree("All forms have the same, exact gradient", largest, num=num)
+    residual = rows["residual"].dropna().abs().max()
+    identity = Verdict(
+        "log p(x) = ELBO + KL(q ‖ p(z | x)), each computed without the others",
+        f"they differ by {residual:.1g} nats at most",
+        bool(residual <= ROUNDING) if np.isfinite(residual) else None,
+    )
+    return [value, gradient, identity, least(rows), toy(rows.query("problem == 'toy'"))]
+
+
+def least(rows: pd.DataFrame) -> Verdict:
+    """Judges whether the closed-form KL wins far from the posterior, and sticking the landing near it, on the VAE."""
+    claim = "On the VAE reconstruction − KL has the least variance at the start, STL at the end"
+    here = rows.query("problem == 'VAE'").set_index(["point", "form", "estimator"])
+    closed, sticking = ("recon. − KL", "pathwise"), ("log p/q", "STL")
+    found, answers = [], []
+    for point, best, other in (("start", closed, sticking), ("end", sticking, closed)):
+        mine, theirs = (ends(here.loc[(point, *form)], "variance_phi") for form in (best, other))
+        answers.append(below(difference(mine, theirs)))
+        found.append(f"{text(mine)} against {text(theirs)} at the {point}")
+    return Verdict(claim, ", ".join(found), every(answers))
+
+
+def toy(rows: pd.DataFrame) -> Verdict:
+    """Judges the variances of φ̄ on the toy, which are in these ratios draw by draw."""
+    unit = rows.query("estimator == 'STL'").set_index("point")["variance_phi"]
+    others = rows.query("estimator != 'STL'")
+    ratio = others["variance_phi"] / others["point"].map(unit)
+    error = (ratio / others["form"].map(TOY_RATIOS) - 1).abs().max()
+    found = ", ".join(f"{name} {value:.4f}" for name, value in ratio.groupby(others["form"], sort=False).mean().items())
+    return Verdict("On the toy the variances are 16, 4 and 16 times that of STL", found, bool(error <= ROUNDING))
