@@ -37,10 +37,9 @@ def rate(rows: pd.DataFrame) -> Verdict:
     ratio = small["rate"] / small["half_variance"]
     # Relative to the asymptote the next term is of order Var(w)/(K p²).
     allowed = 4 * small["half_variance"] / small["num_samples"] + 1 / small["num_samples"]
-    found = f"K · gap is {ratio.min():.4f} to {ratio.max():.4f} of it on {len(small)} of {len(last)} problems"
-    return Verdict(
-        claim, f"{found}, at K = {int(last['num_samples'].max())}", bool(((ratio - 1).abs() <= allowed).all())
-    )
+    where = f"on {len(small)} of {len(last)} problems, at K = {int(last['num_samples'].max())}"
+    found = f"the gap is {ratio.min():.4f} to {ratio.max():.4f} of it {where}"
+    return Verdict(claim, found, bool(((ratio - 1).abs() <= allowed).all()))
 
 
 def crossing(rows: pd.DataFrame) -> Verdict:

@@ -29,9 +29,7 @@ def by_model(name: str, rows: pd.DataFrame) -> Verdict:
     # k² to theory, where the weights vary little.
     power = tuple(end / np.log(k) for end in path)
     holds = every([above(path), below((dreg[0] - path[0], dreg[1] - path[2], dreg[2] - path[1]))])
-    claim = (
-        f"{name}: of {int(rows['draws'].max())} draws, groups of {k} cost φ̄ its signal by the path, and less by DReG"
-    )
+    claim = f"On {name} groups of {k} draws cost φ̄ signal by the path, and less of it by DReG"
     found = f"variance / signal² goes like k^({text(power)}) by the path, {np.exp(path[0]):.3g} times at k = {k}, "
     return Verdict(claim, found + f"and {np.exp(dreg[0]):.3g} times by DReG", holds)
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from experiments.verdicts import Verdict, above, agree, below, ends, every, text
+from experiments.verdicts import Verdict, above, agree, below, difference, ends, every, text
 
 HONEST = 0.05
 """The relative variance of p̂ below which a standard error is to cover what it says."""
@@ -20,27 +20,24 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
 
 
 def learned(rows: pd.DataFrame) -> Verdict:
-    """Judges the measured bias of log p̂ under the learned proposal and under the prior, at the smallest K."""
-    here = rows.query("model == 'belief_net' and quantity == 'log_bias' and num_samples == num_samples.min()")
-    by_name = here.set_index("proposal")
+    """Judges the measured bias of log p̂ under the learned proposal beside the others, at the smallest K."""
+    here = rows.query("model == 'belief_net' and quantity == 'log_bias'")
+    k = here["num_samples"].min()
+    by_name = here[here["num_samples"] == k].set_index("proposal")
     bias = {name: ends(by_name.loc[name], "estimate") for name in ("learned", "prior", "uniform")}
-    holds = every(above(bias["learned"], bias[name][2]) for name in ("prior", "uniform"))
+    holds = every(above(difference(bias["learned"], bias[name])) for name in ("prior", "uniform"))
     found = ", ".join(f"{name} {text(value)} nats" for name, value in bias.items())
-    return Verdict(
-        f"The learned proposal has the least bias of log p̂, at K = {here['num_samples'].min()}", found, holds
-    )
+    return Verdict(f"The learned proposal has the least bias of log p̂, at K = {k}", found, holds)
 
 
 def coverage(rows: pd.DataFrame) -> list[Verdict]:
     """Judges how often ±1.96 standard errors cover log p(x), where the exact variance is small and where it is not."""
-    names = ["model", "proposal", "num_samples"]
-    variance = rows.query("quantity == 'variance'").set_index(names)["exact"]
-    here = rows.query("quantity == 'coverage'").set_index(names)
-    small = variance.reindex(here.index) <= HONEST
+    net = rows.query("model == 'belief_net'").set_index(["proposal", "num_samples"])
+    here = net.query("quantity == 'coverage'")
+    small = net.query("quantity == 'variance'")["exact"].reindex(here.index) <= HONEST
     many, few = here[small], here[~small]
-    honest = every(
-        every([above(e, 0.92), below(e, 0.98)]) for e in (ends(row, "estimate") for _, row in many.iterrows())
-    )
+    sides = (above, 0.92), (below, 0.98)
+    honest = every(side(ends(row, "estimate"), bound) for _, row in many.iterrows() for side, bound in sides)
     short = every(below(ends(row, "estimate"), 0.95) for _, row in few.iterrows())
     return [
         Verdict(f"Standard errors cover 95 % where Var p̂ / p² ≤ {HONEST}", spread(many), honest),

@@ -116,6 +116,17 @@ def below(ends: Iterable[float], bound: float = 0.0) -> bool | None:
     return above((-value, -high, -low), -bound)
 
 
+def within(errors: ArrayLike, near: float, far: float) -> bool | None:
+    """Whether all errors are at most `near` in size: True, or None where one is not; False where one is beyond `far`.
+
+    For what is to come to an end that steps and draws are bought for: the quick form buys few. NaN is beyond.
+    """
+    size = np.abs(np.asarray(errors, float))
+    if not size.size or (np.all(size <= far) and not np.all(size <= near)):
+        return None
+    return bool(np.all(size <= near))
+
+
 def difference(first: Iterable[float], second: Iterable[float]) -> tuple[float, float, float]:
     """Returns (value, low, high) of first − second for independent estimates: half-widths add in squares."""
     (a, a_low, a_high), (b, b_low, b_high) = first, second
