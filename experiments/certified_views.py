@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from experiments import style
 from experiments.certified_others import LINE
 from experiments.claims import BIASED, ESTIMATORS, FORWARD_KL, PAIRED, UNBIASED
-from experiments.verdicts import Verdict
+from experiments.verdicts import Verdict, numbers, where
 
 PAIRS = ("discrete", "Gaussian")
 """The guides of the two tables of pairs; every other family is one of `certified_others`."""
@@ -71,17 +71,16 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
     }
     found = []
     for kinds, claim in claims.items():
-        here = rows[rows["claim"].isin(kinds)]
-        sums, green = here[here["family"].eq("discrete")], here["green"].astype(bool)
-        words = f"{green.sum()} of {len(here)} rows, {len(sums)} of them without Monte Carlo"
+        here = where(rows, rows["claim"].isin(kinds))
+        sums, red = here.query("family == 'discrete'"), where(here, ~here["green"].astype(bool))
+        # θ̄ is unbiased in every row, φ̄ where that is the claim.
+        z = np.abs(here[["z_theta", "z_phi"] if kinds == (UNBIASED, PAIRED) else ["z_theta"]].to_numpy(float))
+        words = f"{len(here) - len(red)} of {len(here)} rows are green, {len(sums)} of them without Monte Carlo"
         if kinds == (UNBIASED, PAIRED):
-            z = here[["z_theta", "z_phi"]].abs().max().max()
-            words += f" to {sums['error'].max():.0e}; the largest |z| is {z:.1f}, the line {LINE:g}"
-        words += "".join(f"; red: {row['bound']} × {row['estimator']}" for _, row in here[~green].head(1).iterrows())
-        # Beside the mark of the run, its numbers: θ̄ is unbiased in every row, φ̄ where that is the claim.
-        scores = here[["z_theta", "z_phi"] if kinds == (UNBIASED, PAIRED) else ["z_theta"]].abs()
-        holds = green.all() and not (scores > LINE).to_numpy().any()
-        found.append(Verdict(claim, words, bool(holds) if len(here) else None))
+            words += f" to {numbers(sums, 'error').max(initial=0):.0e}; the largest |z| is {np.nanmax(z):.1f}"
+        words += "".join(f"; red: {row['bound']} × {row['estimator']}" for _, row in red.iloc[:1].iterrows())
+        # Beside the mark that the run has set, the numbers of the row.
+        found.append(Verdict(claim, words, red.empty and not (z > LINE).any() if len(here) else None))
     return found
 
 

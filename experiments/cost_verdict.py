@@ -3,24 +3,27 @@
 import numpy as np
 import pandas as pd
 
-from experiments.verdicts import Verdict, above, below, ends, every, text
+from experiments.verdicts import Verdict, above, below, ends, every, numbers, text
 
 
 def verdict(rows: pd.DataFrame) -> list[Verdict]:
     """Judges what a tighter bound costs φ̄ with all draws of the largest T, and what grouping costs."""
     most = rows.query("draws == draws.max()")
-    grouping = most["grouping_mflop"].dropna()
+    grouping = numbers(most.dropna(subset=["grouping_mflop"]), "grouping_mflop")
     free = Verdict(
         "Grouping draws costs no operations",
-        f"{100 * (grouping.max() - 1):.2f} % more at most",
-        bool((grouping - 1).abs().max() < 0.01) if len(grouping) else None,
+        f"{100 * max(grouping - 1, default=np.nan):.2f} % more at most",
+        bool((np.abs(grouping - 1) < 0.01).all()) if grouping.size else None,
     )
-    return [*(by_model(name, here) for name, here in most.query("block == 'phi'").groupby("model", sort=False)), free]
+    return [
+        *(by_model(str(name), here) for name, here in most.query("block == 'phi'").groupby("model", sort=False)),
+        free,
+    ]
 
 
 def by_model(name: str, rows: pd.DataFrame) -> Verdict:
     """Judges the variance of φ̄ over its squared signal at the largest k beside that at k = 1, pathwise and DReG."""
-    k = int(rows["per_bound"].max())
+    k = int(numbers(rows, "per_bound").max())
     cells = rows.set_index(["estimator", "per_bound"])
     path, dreg = (
         log_ratio(*(ends(cells.loc[(rule, size)], "relative_variance") for size in (k, 1)))

@@ -3,18 +3,18 @@
 import numpy as np
 import pandas as pd
 
-from experiments.verdicts import Verdict, agree, below, difference, ends, every, text
+from experiments.verdicts import Verdict, agree, below, difference, ends, every, numbers, text
 
 ROUNDING = 1e-9
-TOY_RATIOS = {"log p/q": 16.0, "recon. − KL": 4.0, "energy + H": 16.0}
+TOY = {"log p/q": 16.0, "recon. − KL": 4.0, "energy + H": 16.0}
 """Of the variances of φ̄ to that of STL."""
 
 
 def verdict(rows: pd.DataFrame) -> list[Verdict]:
     """Judges value and gradient of every form, log p(x) = ELBO + KL, and which form has the least variance."""
-    z = np.concatenate([rows["z_score"], rows["gradient_z_max"]])
-    num = len(rows) + int(rows["num_coordinates"].sum())
-    residual = rows["residual"].dropna().abs().max()
+    z = np.concatenate([numbers(rows, "z_score"), numbers(rows, "gradient_z_max")])
+    num = len(rows) + int(numbers(rows, "num_coordinates").sum())
+    residual = np.nanmax(np.abs(numbers(rows, "residual")))
     identity = Verdict(
         "log p(x) = ELBO + KL(q ‖ p(z | x)), each computed without the others",
         f"they differ by {residual:.1g} nats at most",
@@ -39,9 +39,8 @@ def least(rows: pd.DataFrame) -> Verdict:
 
 def toy(rows: pd.DataFrame) -> Verdict:
     """Judges the variances of φ̄ on the toy, which are in these ratios draw by draw."""
-    unit = rows.query("estimator == 'STL'").set_index("point")["variance_phi"]
-    others = rows.query("estimator != 'STL'")
-    ratio = others["variance_phi"] / others["point"].map(unit)
-    error = (ratio / others["form"].map(TOY_RATIOS) - 1).abs().max()
-    found = ", ".join(f"{name} {value:.4f}" for name, value in ratio.groupby(others["form"], sort=False).mean().items())
+    unit = numbers(rows.query("estimator == 'STL'"), "variance_phi")
+    ratios = {name: numbers(rows.query("estimator != 'STL' and form == @name"), "variance_phi") / unit for name in TOY}
+    error = max(np.abs(ratio / TOY[name] - 1).max() for name, ratio in ratios.items())
+    found = ", ".join(f"{name} {ratio.mean():.4f}" for name, ratio in ratios.items())
     return Verdict("On the toy the variances are 16, 4 and 16 times that of STL", found, bool(error <= ROUNDING))

@@ -1,16 +1,16 @@
 """What the rows of `deep_generative` say."""
 
+import numpy as np
 import pandas as pd
 
 from experiments.deep_rows import MEAN
-from experiments.verdicts import Verdict, above, agree, ends, every, text, z_scores
+from experiments.verdicts import Verdict, above, agree, ends, every, numbers, text, where, z_scores
 
 
 def verdict(rows: pd.DataFrame) -> list[Verdict]:
     """Judges means over seeds by reference numbers where there are any, and more draws by what they gain."""
     results = rows.query("part == 'result'").astype({"K": int})
-    whole = results["seed"].eq(MEAN)
-    means, seeds = results[whole], results[~whole]
+    means, seeds = (where(results, mask) for mask in (results["seed"] == MEAN, results["seed"] != MEAN))
     return [*references(means), *draws(means.query("method == 'iwae'")), *guides(seeds), *others(seeds)]
 
 
@@ -20,34 +20,46 @@ def references(rows: pd.DataFrame) -> list[Verdict]:
     if kept.empty:
         return []
     z = [score for name in ("nll", "minus_elbo") for score in z_scores(kept, name, f"reference_{name}")]
-    off = (kept["nll"] - kept["reference_nll"]).abs().max()
+    off = np.abs(numbers(kept, "nll") - numbers(kept, "reference_nll")).max()
     found = agree("NLL and −ELBO are the reference numbers", z)
     return [found._replace(found=f"NLL within {off:.2f} nats in {len(kept)} models; {found.found}")]
 
 
 def draws(rows: pd.DataFrame) -> list[Verdict]:
     """Judges the gain in NLL of the largest k over the smallest, image by image."""
-    if rows["K"].nunique() < 2:
+    few, many = sizes(rows)
+    if few == many:
         return []
-    last = rows.loc[rows["K"].idxmax()]
-    claim = f"IWAE trains a better model with k = {last['K']} than with k = {rows['K'].min()}"
-    return [Verdict(claim, f"gain {text(ends(last, 'gain'))} nats", above(ends(last, "gain")))]
+    gain = ends(rows.query(f"K == {many}").iloc[0], "gain")
+    return [
+        Verdict(
+            f"IWAE trains a better model with k = {many} than with k = {few}", f"gain {text(gain)} nats", above(gain)
+        )
+    ]
 
 
 def guides(rows: pd.DataFrame) -> list[Verdict]:
     """Judges KL(q ‖ p(z | x)) = −ELBO − NLL under IWAE with the smallest and the largest k, in every seed."""
     iwae = rows.query("method == 'iwae'")
-    if iwae["K"].nunique() < 2:
+    few, many = sizes(iwae)
+    if few == many:
         return []
-    divergence = (iwae["minus_elbo"] - iwae["nll"]).groupby(iwae["K"])
-    few, many = (divergence.get_group(k) for k in (iwae["K"].min(), iwae["K"].max()))
-    words = f"KL(q ‖ p) {few.mean():.2f} nats with k = {iwae['K'].min()}, {many.mean():.2f} with k = {iwae['K'].max()}"
-    return [Verdict("A tighter bound trains a guide further from its posterior", words, apart(few, many))]
+    near, far = (
+        numbers(here, "minus_elbo") - numbers(here, "nll") for here in (iwae.query(f"K == {k}") for k in (few, many))
+    )
+    words = f"KL(q ‖ p) {near.mean():.2f} nats with k = {few}, {far.mean():.2f} with k = {many}"
+    return [Verdict("A tighter bound trains a guide further from its posterior", words, apart(near, far))]
+
+
+def sizes(rows: pd.DataFrame) -> tuple[int, int]:
+    """Returns the smallest and the largest k, zeros where there is none."""
+    return (int(min(rows["K"])), int(max(rows["K"]))) if len(rows) else (0, 0)
 
 
 def others(rows: pd.DataFrame) -> list[Verdict]:
     """Judges the gradients of φ that are not IWAE's pathwise one, at the k that they share with it, in every seed."""
-    gain = {name: here["gain"] for name, here in rows.groupby(["method", "K"])}
+    cells = dict.fromkeys(zip(rows["method"], rows["K"], strict=True))
+    gain = {(name, k): numbers(rows.query(f"method == '{name}' and K == {k}"), "gain") for name, k in cells}
     pairs = [(name, k) for name, k in gain if name in ("dreg", "rws", "piwae") and k > 1 and ("iwae", k) in gain]
     if not pairs:
         return []
@@ -58,7 +70,7 @@ def others(rows: pd.DataFrame) -> list[Verdict]:
     return [Verdict(claim, f"gains {words} nats", holds)]
 
 
-def apart(lower: pd.Series, higher: pd.Series) -> bool | None:
+def apart(lower: np.ndarray, higher: np.ndarray) -> bool | None:
     """Whether every seed of one is below every seed of the other; False where it is the other way round."""
     if lower.max() < higher.min():
         return True

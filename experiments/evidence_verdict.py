@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from experiments.verdicts import Verdict, above, agree, below, difference, ends, every, text
+from experiments.verdicts import Verdict, above, agree, below, difference, ends, every, numbers, text
 
 HONEST = 0.05
 """The relative variance of p̂ below which a standard error is to cover what it says."""
@@ -15,7 +15,7 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
     normal.
     """
     kept = rows.query("quantity in ('mean', 'log_bias', 'log_rmse')")
-    means = agree("p̂ is unbiased, and mean and error of log p̂ are those of the exact law", kept["z"].to_numpy())
+    means = agree("p̂ is unbiased, and mean and error of log p̂ are those of the exact law", numbers(kept, "z"))
     return [means, learned(rows), *coverage(rows)]
 
 
@@ -34,8 +34,8 @@ def coverage(rows: pd.DataFrame) -> list[Verdict]:
     """Judges how often ±1.96 standard errors cover log p(x), where the exact variance is small and where it is not."""
     net = rows.query("model == 'belief_net'").set_index(["proposal", "num_samples"])
     here = net.query("quantity == 'coverage'")
-    small = net.query("quantity == 'variance'")["exact"].reindex(here.index) <= HONEST
-    many, few = here[small], here[~small]
+    here = here.assign(variance=net.query("quantity == 'variance'")["exact"])
+    many, few = here.query(f"variance <= {HONEST}"), here.query(f"variance > {HONEST}")
     sides = (above, 0.92), (below, 0.98)
     honest = every(side(ends(row, "estimate"), bound) for _, row in many.iterrows() for side, bound in sides)
     short = every(below(ends(row, "estimate"), 0.95) for _, row in few.iterrows())

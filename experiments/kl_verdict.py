@@ -2,9 +2,10 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 
-from experiments.verdicts import Verdict, above, agree, below, difference, ends, every, text, within
+from experiments.verdicts import Verdict, above, agree, below, difference, ends, every, numbers, text, within
 
 ROUNDING = 1e-9
 WIDENING = ("reverse KL", "α = ½", "forward KL", "CUBO₂")
@@ -18,7 +19,9 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
 
 def optima(rows: pd.DataFrame) -> Verdict:
     """Judges both ways to each optimum; those from draws are the ones of finite K, after a finite number of steps."""
-    exactly, drawn = (rows.query(f"method == '{name}'")["relative_error"].abs() for name in ("exact gradient", "draws"))
+    exactly, drawn = (
+        np.abs(numbers(rows.query(f"method == '{name}'"), "relative_error")) for name in ("exact gradient", "draws")
+    )
     holds = every([within(exactly, ROUNDING, ROUNDING), within(drawn, 0.015, 0.1)])
     found = f"relative errors up to {exactly.max():.0e} by exact gradients, {100 * drawn.max():.1f} % by draws"
     return Verdict("Every direction ends at its exact variance", found, holds)
@@ -39,10 +42,10 @@ def modes(rows: pd.DataFrame) -> Verdict:
     """Judges the even split of the restarts between the two modes at ±4, and the divergence that they end with."""
     here = rows.query("part == 'two modes' and target == '±4'").dropna(subset=["z"])
     claim = "Of two modes at ±4 reverse KL takes one or the other, as often, at the exact divergence"
-    split = agree(claim, here["z"].to_numpy())
+    split = agree(claim, numbers(here, "z"))
     shares = " and ".join(f"{100 * share:.0f} %" for share in here["share"])
-    error = here["kl"] - here["kl_exact"]
-    found = f"{shares} of restarts end there, {split.found}; KL is off by {error.abs().max():.0e} nats"
+    error = np.abs(numbers(here, "kl") - numbers(here, "kl_exact"))
+    found = f"{shares} of restarts end there, {split.found}; KL is off by {error.max(initial=0):.0e} nats"
     return Verdict(claim, found, every([split.holds, within(error, 1e-3, 1e-2)]))
 
 

@@ -1,8 +1,9 @@
 """What the rows of `marginal_likelihood` say."""
 
+import numpy as np
 import pandas as pd
 
-from experiments.verdicts import Verdict, agree
+from experiments.verdicts import Verdict, agree, numbers
 
 LAST_DIGIT = 0.01
 """Of the printed numbers."""
@@ -13,14 +14,14 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
     counted = rows.query("part in ('p(x)', 'p(z | x)')")
     averaged = rows.query("part == 'E p(z | x)'")
     printed = rows.dropna(subset=["printed"])
-    off = printed["printed"] - printed["exact"]
+    off = numbers(printed, "printed") - numbers(printed, "exact")
     wrong = ", ".join(f"{x} by {value:+.2f}" for x, value in zip(printed["x"], off, strict=True) if abs(value) > 1e-6)
     return [
-        agree("p(x) and p(z | x) of the table are how often ancestral draws say", counted["z_score"].to_numpy()),
-        agree("Over images drawn from the mixture p(z | x) averages to p(z)", averaged["z_score"].to_numpy()),
+        agree("p(x) and p(z | x) of the table are how often ancestral draws say", numbers(counted, "z_score")),
+        agree("Over images drawn from the mixture p(z | x) averages to p(z)", numbers(averaged, "z_score")),
         Verdict(
             "What the source prints differs from the sums of its cells by the rounding of its last digit at most",
             f"off: {wrong or 'none'}",
-            bool((off.abs() <= LAST_DIGIT + 1e-6).all()),
+            bool((np.abs(off) <= LAST_DIGIT + 1e-6).all()),
         ),
     ]

@@ -10,10 +10,10 @@ ROUNDING = 1e-3
 def verdict(rows: pd.DataFrame) -> list[Verdict]:
     """Judges bounds by the evidence of many draws, and signals at the smallest K by those at the largest."""
     first, last = (
-        rows[rows["num_samples"] == k].set_index(["parameters", "objective", "estimator"])
-        for k in (rows["num_samples"].min(), rows["num_samples"].max())
+        rows.query(f"num_samples == {k}").set_index(["parameters", "objective", "estimator"])
+        for k in (min(rows["num_samples"]), max(rows["num_samples"]))
     )
-    return [gaps(first, last), *signals(first, last, int(rows["num_samples"].max()))]
+    return [gaps(first, last), *signals(first, last, max(rows["num_samples"]))]
 
 
 def gaps(first: pd.DataFrame, last: pd.DataFrame) -> Verdict:

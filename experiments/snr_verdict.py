@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from experiments.verdicts import Verdict, above, agree, below, every, z_scores
+from experiments.verdicts import Verdict, above, agree, below, every, numbers, z_scores
 
 GROUPS_LESS_ONE = 19
 """Degrees of freedom of every interval: a sweep has 20 groups of replicates."""
@@ -16,7 +16,7 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
     limits = found.dropna(subset=["limit_low"])
     mean = agree(
         "Every mean gradient is the exact one in every coordinate",
-        cells["largest_z"].to_numpy(),
+        numbers(cells, "largest_z"),
         num=COORDINATES * len(cells),
     )
     limit = agree(
@@ -29,7 +29,7 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
 
 def signs(rows: pd.DataFrame) -> Verdict:
     """Judges the direction of each line through log SNR of φ̄, which small K have too."""
-    up, slopes = rows["theory"] > 0, rows[["slope", "slope_low", "slope_high"]].to_numpy()
+    up, slopes = numbers(rows, "theory") > 0, rows[["slope", "slope_low", "slope_high"]].to_numpy()
     holds = every((above if rises else below)(line) for rises, line in zip(up, slopes, strict=True))
     groups = (("rise", slopes[up, 0]), ("fall", slopes[~up, 0]))
     found = ", ".join(f"{len(s)} {word} with slopes {s.min():.2f} to {s.max():.2f}" for word, s in groups if len(s))
@@ -38,7 +38,7 @@ def signs(rows: pd.DataFrame) -> Verdict:
 
 def measured(rows: pd.DataFrame) -> Verdict:
     """Judges the SNR whose signal is the mean of the gradients by that of the exact signal, where it is resolved."""
-    kept = rows[rows["measured_low"] > 0]
+    kept = rows.query("measured_low > 0")
     found = agree(
         "Where the mean of the gradients is resolved from zero, it gives the SNR of the exact signal",
         z_scores(kept, "measured", "snr", GROUPS_LESS_ONE),

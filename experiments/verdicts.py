@@ -6,7 +6,7 @@ probability of 0.1 %, so that a verdict of a few dozen rows does not fail by cha
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -133,9 +133,19 @@ def difference(first: Iterable[float], second: Iterable[float]) -> tuple[float, 
     return a - b, a - b - np.hypot(a - a_low, b_high - b), a - b + np.hypot(a_high - a, b - b_low)
 
 
-def ends(row: pd.Series, name: str) -> tuple[float, float, float]:
+def ends(row: Any, name: str) -> tuple[float, float, float]:
     """Returns (value, low, high) of a column of one row."""
     return float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"])
+
+
+def where(rows: pd.DataFrame, kept: Any) -> pd.DataFrame:
+    """Returns the rows for which `kept`, a column of booleans, is true."""
+    return pd.DataFrame(rows[np.asarray(kept, bool)])
+
+
+def numbers(rows: pd.DataFrame, name: str) -> np.ndarray:
+    """Returns a column as an array."""
+    return np.asarray(rows[name], float)
 
 
 def every(answers: Iterable[bool | None]) -> bool | None:
