@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from experiments.verdicts import Verdict, agree, numbers
+from experiments.verdicts import Verdict, agree, covered, numbers
 
 LAST_DIGIT = 0.01
 """Of the printed numbers."""
@@ -17,7 +17,7 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
     off = numbers(printed, "printed") - numbers(printed, "exact")
     wrong = ", ".join(f"{x} by {value:+.2f}" for x, value in zip(printed["x"], off, strict=True) if abs(value) > 1e-6)
     return [
-        agree("p(x) and p(z | x) of the table are how often ancestral draws say", numbers(counted, "z_score")),
+        covered("p(x) and p(z | x) of the table are how often ancestral draws say", counted, "estimate", "exact"),
         agree("Over images drawn from the mixture p(z | x) averages to p(z)", numbers(averaged, "z_score")),
         Verdict(
             "What the source prints differs from the sums of its cells by the rounding of its last digit at most",

@@ -90,3 +90,12 @@ def test_figure_and_table_read_the_rows(rows):
     assert set(table["what"]) == set(hidden_half.TITLES.values())
     known = table["model"].ne("VAE") | table["what"].eq("calibration")
     np.testing.assert_array_equal(table["exact"].notna(), known)
+
+
+def test_the_verdict_holds_and_turns_with_every_part(rows):
+    judge = hidden_half.verdict
+    assert [each.holds for each in judge(rows)] == [True] * 4
+    assert [each.holds for each in judge(rows.assign(z=rows["z"] + 10))] == [False, False, False, True]
+    calibrated = {f"estimate{end}": rows["exact"] for end in ("", "_low", "_high")}
+    assert judge(rows.assign(**calibrated))[3].holds is None
+    assert judge(rows.assign(exact=rows["exact"].replace({0.1: 0.95, 0.95: 0.1})))[3].holds is False
