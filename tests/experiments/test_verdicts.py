@@ -81,7 +81,7 @@ def test_right_models_do_not_fail_and_wrong_ones_do():
 def test_z_scores_know_the_longer_side_and_the_degrees_of_freedom():
     rows = pd.DataFrame({"x": [5.0, 3.0], "x_low": [4.0, 3.0], "x_high": [7.0, 3.0], "exact": [3.0, 3.0]})
     np.testing.assert_allclose(verdicts.z_scores(rows, "x", "exact"), [intervals.QUANTILE, 0])
-    np.testing.assert_allclose(verdicts.z_scores(rows, "x", "exact", 4), [stats.t.ppf(0.975, 4), 0])
+    np.testing.assert_allclose(verdicts.z_scores(rows, "x", "exact", 4), np.array([stats.t.ppf(0.975, 4), 0]))
 
 
 @pytest.mark.parametrize(
