@@ -102,7 +102,7 @@ def test_tolerances_combinations_and_differences():
     ]
     assert [verdicts.every(a) for a in ([True, True], [True, None], [None, False], [])] == [True, None, False, None]
     np.testing.assert_allclose(
-        verdicts.difference((5, 2, 9), (1, -2, 4)), (4, 4 - math.hypot(3, 3), 4 + math.hypot(4, 3))
+        verdicts.difference((5, 2, 9), (1, -3, 4)), (4, 4 - math.hypot(3, 3), 4 + math.hypot(4, 4))
     )
     assert verdicts.text((1.234, 1.2, 1.3)) == "1.234 ± 0.066"
 
