@@ -46,6 +46,7 @@ from matplotlib.figure import Figure
 
 import vi_jax as vi
 from experiments import cli, exact_toy, intervals, progress, slopes, style
+from experiments.bias_verdict import verdict
 from vi_jax.measurement import jackknife
 
 B, E = vi.bounds, vi.estimators
@@ -366,4 +367,4 @@ def bias(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

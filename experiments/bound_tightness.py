@@ -40,6 +40,7 @@ from matplotlib.figure import Figure
 
 import vi_jax as vi
 from experiments import cli, intervals, progress, style
+from experiments.bound_verdict import verdict
 from vi_jax import exact as enumerated
 from vi_jax import models
 
@@ -349,4 +350,4 @@ def rates(axes: Axes, rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> N
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

@@ -39,7 +39,7 @@ from experiments import certified_others as others
 from experiments import certified_problems as problems
 from experiments import cli, progress
 from experiments.certified_others import LINE
-from experiments.certified_views import PAIRS, figure, table
+from experiments.certified_views import PAIRS, figure, table, verdict
 from experiments.claims import (
     BIASED,
     BOUNDS,
@@ -237,7 +237,7 @@ def is_green(row: Mapping[str, Any]) -> bool:
 
 def main() -> None:
     """Runs, and ends with status 1 if a row is red."""
-    folder = cli.main(run, figure, Config(), quick=QUICK, table=table)
+    folder = cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)
     rows = pd.read_csv(folder / "rows.csv")
     red = rows[~rows["green"]]
     print(f"{len(rows)} rows, {len(red)} red")

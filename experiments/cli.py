@@ -5,13 +5,14 @@ An experiment is a module with a docstring (its question), a frozen dataclass `C
     run(config, track) -> iterator of blocks of rows      computes; no plotting, no files
     figure(rows) -> Figure                                reads rows; no computing
     table(rows) -> DataFrame                              optional: the few rows and columns to print at the end
+    verdict(rows) -> list of `verdicts.Verdict`           the answer to the question, against exact answers
 
     if __name__ == "__main__":
-        cli.main(run, figure, Config(), quick=Config(num_replicates=50), table=table)
+        cli.main(run, figure, Config(), quick=Config(num_replicates=50), table=table, verdict=verdict)
 
 `run` yields a block (a DataFrame, or a list of dicts) whenever one is finished; the block is on disk before the next is
-begun, so that a run that is killed loses nothing it had reported. `figure` and `table` are given the rows as read back
-from the file, in a run and in a later `--from` alike. Intervals are columns `x`, `x_low`, `x_high`.
+begun, so that a run that is killed loses nothing it had reported. `figure`, `table` and `verdict` are given the rows as
+read back from the file, in a run and in a later `--from` alike. Intervals are columns `x`, `x_low`, `x_high`.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import jax
 import pandas as pd
@@ -30,7 +31,7 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments import distributed, progress, provenance, recording, resuming, store, style, tables
+from experiments import distributed, progress, provenance, recording, resuming, store, style, tables, verdicts
 
 ConfigT = TypeVar("ConfigT")
 
@@ -85,6 +86,7 @@ def main(
     *,
     quick: ConfigT,
     table: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
+    verdict: verdicts.Judge = lambda rows: [],
     call: Callable[..., Iterator[store.Block]] = without_folder,
     processes: Callable[[], contextlib.AbstractContextManager[None]] = distributed.alone,
     argv: Sequence[str] | None = None,
@@ -97,6 +99,7 @@ def main(
       config: the defaults. Every field is a flag.
       quick: the defaults under `--quick`.
       table: `rows -> DataFrame`, what to print at the end.
+      verdict: `rows -> list of Verdict`, a line each below the table. One that fails does not change the exit status.
       call: `(run, config, track, folder) -> blocks`; `with_folder` for a run that keeps checkpoints, so that
         `--resume` can go on with it: all rows are reported anew, and what was trained is not trained again.
       processes: the context of the run; `distributed.together` for a run that several processes can share.
@@ -119,7 +122,7 @@ def main(
     if options.redraw is not None:
         folder = options.redraw
         check_experiment(name, folder)
-        summary, paths = present(figure, table, folder)
+        shown = present(figure, table, verdict, folder)
     else:
         enable_compilation_cache(os.environ)
         with processes():
@@ -140,10 +143,10 @@ def main(
             with recording.recorded(folder, record), progress.display(sys.stderr) as track:
                 for block in call(run, chosen, track, folder):
                     store.append(folder, store.as_frame(block))
-                summary, paths = present(figure, table, folder)
+                shown = present(figure, table, verdict, folder)
     if options.keep is not None:
-        store.copy(paths[1], options.keep)
-    close(summary, paths)
+        store.copy(shown.paths[1], options.keep)
+    close(shown)
     return folder
 
 
@@ -221,22 +224,35 @@ def check_experiment(name: str, folder: Path) -> None:
         raise SystemExit(f"error: {folder} holds a run of {found}: python -m experiments.{found} --from {folder}")
 
 
+class Shown(NamedTuple):
+    """What a run leaves: the table and the verdicts to print, and the files that the reader may want."""
+
+    summary: pd.DataFrame
+    judged: Sequence[verdicts.Verdict]
+    paths: Sequence[Path]
+
+
 def present(
-    figure: Callable[[pd.DataFrame], Figure], table: Callable[[pd.DataFrame], pd.DataFrame], folder: Path
-) -> tuple[pd.DataFrame, list[Path]]:
-    """Draws the rows of `folder`; returns the table to print and the files that the reader may want."""
+    figure: Callable[[pd.DataFrame], Figure],
+    table: Callable[[pd.DataFrame], pd.DataFrame],
+    verdict: verdicts.Judge,
+    folder: Path,
+) -> Shown:
+    """Draws, sums up and judges the rows of `folder`."""
     rows = store.read(folder)
     with style.context():
         drawn = figure(rows)
         with store.writing(folder / "figure.png"):
             drawings = style.save(drawn, folder)
-    return table(rows), [folder / "rows.csv", *drawings, folder / "provenance.json"]
+    return Shown(table(rows), verdict(rows), [folder / "rows.csv", *drawings, folder / "provenance.json"])
 
 
-def close(summary: pd.DataFrame, paths: Sequence[Path]) -> None:
-    """Prints the table, then the path of each file. A terminal without the letter ± shows a question mark."""
+def close(shown: Shown) -> None:
+    """Prints table, verdicts and the path of each file. A terminal without the letter ± shows a question mark."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    tables.show(summary, Console())
-    for path in paths:
+    tables.show(shown.summary, Console())
+    for judged in shown.judged:
+        print(verdicts.line(judged))
+    for path in shown.paths:
         print(path)

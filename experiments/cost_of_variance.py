@@ -47,6 +47,7 @@ from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
 import vi_jax as vi
 from experiments import cli, intervals, progress, spelling, style, zoo
+from experiments.cost_verdict import verdict
 from vi_jax.measurement import Costs, cell_costs
 
 SIGNAL = "doubly_reparameterized"
@@ -283,4 +284,4 @@ def against_draws(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

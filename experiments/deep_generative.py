@@ -68,6 +68,7 @@ from experiments.deep_training import (
     problem,
     some,
 )
+from experiments.deep_verdict import verdict
 from experiments.sweep import named
 from experiments.training_files import Files
 
@@ -209,4 +210,4 @@ def figure(rows: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table, call=cli.with_folder)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict, call=cli.with_folder)

@@ -80,6 +80,7 @@ from experiments import belief_net_methods, cli, mixture_methods, progress
 from experiments.belief_net_methods import Method
 from experiments.discrete_panels import figure
 from experiments.discrete_rows import difference, evaluations, rows_of
+from experiments.discrete_verdict import verdict
 from experiments.training import train
 from experiments.training_files import Files
 from vi_jax.checks import check_positive_int
@@ -306,4 +307,4 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table, call=cli.with_folder)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict, call=cli.with_folder)

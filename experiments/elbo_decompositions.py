@@ -47,6 +47,7 @@ from matplotlib.figure import Figure
 
 import vi_jax as vi
 from experiments import cli, intervals, progress, style
+from experiments.decomposition_verdict import verdict
 from vi_jax.data import binarize, digits_split
 from vi_jax.measurement import moments, snr
 
@@ -356,4 +357,4 @@ def name_forms(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

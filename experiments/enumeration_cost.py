@@ -45,6 +45,7 @@ from scipy import stats
 
 import vi_jax as vi
 from experiments import cli, progress, style
+from experiments.enumeration_verdict import verdict
 from vi_jax.data.digits import binarize, digits_split
 
 LEARNING_RATE = 0.01
@@ -357,4 +358,4 @@ def draw_evidence(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

@@ -48,6 +48,7 @@ from matplotlib.figure import Figure
 
 import vi_jax as vi
 from experiments import cli, importance_laws, progress, style
+from experiments.evidence_verdict import verdict
 from vi_jax.data.digits import binarize, digits_split
 
 MODEL_RATE, ENCODER_RATE = 0.01, 0.003
@@ -411,4 +412,4 @@ def curves(axes: Axes, rows: pd.DataFrame, quantity: str, title: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

@@ -52,6 +52,7 @@ from matplotlib.figure import Figure
 
 import vi_jax as vi
 from experiments import cli, exact_toy, intervals, progress, slopes, style
+from experiments.snr_verdict import verdict
 from vi_jax.measurement import Reference, snr
 
 B, E = vi.bounds, vi.estimators
@@ -379,4 +380,4 @@ def all_slopes(axes: Axes, found: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

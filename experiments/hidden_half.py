@@ -47,6 +47,7 @@ from scipy import stats
 
 import vi_jax as vi
 from experiments import cli, intervals, progress, style
+from experiments.half_verdict import verdict
 from vi_jax.data import binarize, digits
 from vi_jax.data.digits import NUM_TRAIN, SPLIT_SEED
 
@@ -551,4 +552,4 @@ def errors(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

@@ -63,6 +63,7 @@ from experiments.kl_fits import (
     single,
 )
 from experiments.kl_panels import figure
+from experiments.kl_verdict import verdict
 from vi_jax import models
 
 ORDERS = {"reverse KL": 1.0, "α = ½": 0.5, "forward KL": 0.0, "CUBO₂": -1.0}
@@ -417,4 +418,4 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

@@ -52,6 +52,7 @@ from matplotlib.figure import Figure
 
 import vi_jax as vi
 from experiments import cli, intervals, progress, style
+from experiments.proposal_verdict import verdict
 from vi_jax.data import digits
 from vi_jax.training import init_state
 
@@ -466,4 +467,4 @@ FLOOR = 1e-5
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

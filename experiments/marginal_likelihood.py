@@ -35,6 +35,7 @@ from matplotlib.figure import Figure
 
 import vi_jax as vi
 from experiments import cli, intervals, progress, style
+from experiments.marginal_verdict import verdict
 from vi_jax.data import binarize, digits_split
 
 TABLE = vi.models.EYE_COLOURS
@@ -251,4 +252,4 @@ def pictures(line: Sequence[Axes], rows: pd.DataFrame, title: Callable[[str, str
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

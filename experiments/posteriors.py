@@ -68,6 +68,7 @@ from experiments.posterior_panels import figure, table
 from experiments.posterior_reference import nuts
 from experiments.posterior_rows import BLANK, Evidence, evidence_of, judged, known, of_chains, timed
 from experiments.posterior_targets import TARGETS, Problem, Reference
+from experiments.posterior_verdict import verdict
 from vi_jax.posterior.gaussian import begin
 from vi_jax.posterior.verdict import UNTRUSTED
 from vi_jax.training import Gaussian
@@ -246,4 +247,4 @@ def default_call(key: jax.Array, problem: Problem, reference: Reference, config:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

@@ -40,6 +40,7 @@ from matplotlib.figure import Figure
 
 import vi_jax as vi
 from experiments import cli, distributed, intervals, progress, style
+from experiments.sample_verdict import verdict
 from vi_jax.data.digits import binarize, digits_split
 from vi_jax.training import init_state
 
@@ -303,4 +304,4 @@ def of(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table, processes=distributed.together)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict, processes=distributed.together)

@@ -60,6 +60,7 @@ from experiments.deep_training import (
     problem,
     some,
 )
+from experiments.swap_verdict import verdict
 from experiments.training_files import Files
 
 THEN = " then "
@@ -247,4 +248,4 @@ def gains(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table, call=cli.with_folder)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict, call=cli.with_folder)

@@ -49,6 +49,7 @@ from matplotlib.figure import Figure
 
 import vi_jax as vi
 from experiments import cli, distributed, progress, spelling, states, store, style, truth, zoo
+from experiments.sweep_verdict import verdict
 from vi_jax.measurement import cell_costs
 from vi_jax.measurement.cells import lay_out
 
@@ -366,7 +367,7 @@ def lines(axes: Axes, rows: pd.DataFrame, column: str) -> None:
 
 def main() -> None:
     """Runs, and lists what is not defined below the table."""
-    folder = cli.main(run, figure, Config(), quick=QUICK, table=table, processes=distributed.together)
+    folder = cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict, processes=distributed.together)
     if distributed.is_first():
         for paragraph in missing(store.read(folder)):
             print(paragraph)

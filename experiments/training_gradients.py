@@ -41,6 +41,7 @@ from matplotlib.figure import Figure
 
 import vi_jax as vi
 from experiments import cli, intervals, progress, style
+from experiments.verdicts import Verdict, above, below, difference, ends, every, text
 from vi_jax.data.digits import binarize, digits_split
 from vi_jax.measurement import paired_variance_ratio
 from vi_jax.training import init_state
@@ -155,6 +156,26 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def verdict(rows: pd.DataFrame) -> list[Verdict]:
+    """Judges signals at the last stop by those at the first, and variances there by that of the pathwise gradient."""
+    sizes = {int(size) for size in rows["K"]}
+    at = rows[rows["K"].eq(max(size for size in sizes if size <= 16))].set_index(["step", "objective", "block"])
+    first, last = rows["step"].min(), rows["step"].max()
+    found = []
+    for claim, block, side in (
+        ("Training takes signal from the pathwise φ̄ of IWAE", "phi", below),
+        ("Training gives signal to θ̄", "theta", above),
+    ):
+        before, after = (ends(at.loc[(step, BASELINE, block)], "snr") for step in (first, last))
+        words = f"SNR {text(before)} at step {first}, {text(after)} at {last}"
+        found.append(Verdict(claim, words, side(difference(after, before))))
+    others = [name for name in OBJECTIVES if name != BASELINE]
+    ratio = {name: ends(at.loc[(last, name, "phi")], "variance_ratio") for name in others}
+    words = ", ".join(f"{LABELS[name, 'phi'].removeprefix('φ, ')} {text(value)}" for name, value in ratio.items())
+    claim = "At the end every other φ̄ has less variance than the pathwise one, on the same draws"
+    return [*found, Verdict(claim, f"in its units {words}", every(below(value, 1.0) for value in ratio.values()))]
+
+
 LABELS = {
     ("iwae/pathwise", "theta"): "θ, IWAE",
     ("iwae/pathwise", "phi"): "φ, IWAE path",
@@ -206,4 +227,4 @@ def line(axes: Axes, rows: pd.DataFrame, look: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, figure, Config(), quick=QUICK, table=table)
+    cli.main(run, figure, Config(), quick=QUICK, table=table, verdict=verdict)

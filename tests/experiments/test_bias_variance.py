@@ -63,3 +63,12 @@ def test_figure_and_table_read_the_rows(rows):
     with style.context():
         assert len(bias_variance.figure(rows).axes) == 4
     assert len(bias_variance.table(rows)) == 13
+
+
+def test_the_verdict_holds_and_turns_with_a_bias_an_order_and_the_jackknife(rows):
+    judge = bias_variance.verdict
+    assert [each.holds for each in judge(rows)] == [True] * 3
+    assert judge(rows.assign(z=rows["z"] + 10))[0].holds is False
+    assert judge(rows.assign(exact_order=rows["exact_order"] + 1))[1].holds is False
+    large = {end: rows[end] + rows["objective"].eq("jackknife1") for end in ("bias", "bias_low", "bias_high")}
+    assert judge(rows.assign(**large))[2].holds is False

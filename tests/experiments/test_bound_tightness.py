@@ -102,3 +102,11 @@ def test_figure_and_table_read_the_rows(rows):
     with style.context():
         assert len(bound_tightness.figure(rows).axes) == 6
     assert len(bound_tightness.table(rows)) == 5 * (1 + 2 + 2 + 2)
+
+
+def test_the_verdict_holds_and_turns_with_an_estimate_a_bound_and_a_rate(rows):
+    judge = bound_tightness.verdict
+    assert [each.holds for each in judge(rows)] == [True] * 4
+    assert judge(rows.assign(z=rows["z"] + 10))[0].holds is False
+    assert judge(rows.assign(gap=-rows["gap"]))[1].holds is False
+    assert judge(rows.assign(rate=2 * rows["rate"]))[2].holds is False

@@ -265,3 +265,12 @@ def test_an_estimator_is_quiet_at_the_posterior_exactly_where_the_page_says_so(n
             score = row.estimator(BOUNDS[bound].bound)(jax.numpy.full((4, 1), -1.3)).score
             quiet = row.quiet == AT_THE_POSTERIOR or (bound == "elbo" and "for the ELBO" in row.quiet)
             assert (np.abs(score).max() < 1e-7) == quiet
+
+
+def test_the_verdict_holds_and_turns_with_a_red_row_or_a_score_beyond_the_line(rows):
+    assert [each.holds for each in certify.verdict(rows)] == [True] * 3
+    assert [each.holds for each in certify.verdict(rows.assign(z_theta=9.0))] == [False] * 3
+    red = rows["green"] & ~(rows["estimator"].eq("pathwise") & rows["bound"].eq("iwae"))
+    first, *others = certify.verdict(rows.assign(green=red))
+    assert [first.holds, *(each.holds for each in others)] == [False, True, True]
+    assert first.found.endswith("red: iwae × pathwise")

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import cli, provenance, style
+from experiments import cli, provenance, style, verdicts
 
 NAME = "test_cli"
 
@@ -285,6 +285,17 @@ def test_the_table_is_the_one_the_experiment_gives(tmp_path, capsys):
     assert re.fullmatch(r"8 +-\d\.\d\d ± 0\.10", lines[2].strip())
 
 
+def test_verdicts_stand_below_the_table_and_do_not_change_the_exit(tmp_path, capsys):
+    def judge(rows):
+        return [verdicts.Verdict("K is even", f"{len(rows)} rows", bool((rows["K"] % 2 == 0).all()))]
+
+    folder = launch(tmp_path, verdict=judge)
+    expected = ["fails: K is even — 4 rows", str(folder / "rows.csv")]
+    assert capsys.readouterr().out.splitlines()[-5:-3] == expected
+    launch(tmp_path, "--from", str(folder), verdict=judge)
+    assert expected[0] in capsys.readouterr().out.splitlines()
+
+
 @dataclasses.dataclass(frozen=True)
 class Unseeded:
     scale: float = 1.0
@@ -377,7 +388,8 @@ def test_the_experiment_in_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("gap_rate")
     config = module.Config()
-    folder = cli.main(module.run, module.figure, config, quick=config, argv=["--out", str(tmp_path)])
+    argv = ["--out", str(tmp_path)]
+    folder = cli.main(module.run, module.figure, config, quick=config, verdict=module.verdict, argv=argv)
     assert folder.parent == tmp_path / "gap_rate"
     assert pd.read_csv(folder / "rows.csv")["K"].tolist() == list(config.num_samples)
 

@@ -76,3 +76,11 @@ def test_figure_and_table_read_the_rows(rows):
     table = cost_of_variance.table(rows)
     assert len(table) == 3 * 2
     assert table["k"].tolist() == sorted(table["k"])
+
+
+def test_the_verdict_holds_and_turns_with_the_estimators_and_the_price_of_grouping(rows):
+    judge = cost_of_variance.verdict
+    assert [each.holds for each in judge(rows)] == [True, True]
+    other = rows.assign(estimator=rows["estimator"].replace({"pathwise": SIGNAL, SIGNAL: "pathwise"}))
+    assert judge(other)[0].holds is False
+    assert judge(rows.assign(grouping_mflop=rows["grouping_mflop"] + 0.1))[1].holds is False

@@ -58,3 +58,14 @@ def test_figure_and_table_read_the_rows(rows):
     with style.context():
         assert len(elbo_decompositions.figure(rows).axes) == 6
     assert len(elbo_decompositions.table(rows)) == len(rows)
+
+
+def test_the_verdict_holds_and_turns_with_value_gradient_identity_and_variances(rows):
+    judge = elbo_decompositions.verdict
+    assert [each.holds for each in judge(rows)] == [True] * 4
+    for name in ("z_score", "gradient_z_max"):
+        assert judge(rows.assign(**{name: rows[name] + 10}))[0].holds is False
+    assert judge(rows.assign(residual=rows["residual"] + 1e-6))[1].holds is False
+    ends = rows["point"].replace({"start": "end", "end": "start"})
+    assert judge(rows.assign(point=ends))[2].holds is False
+    assert judge(rows.assign(variance_phi=rows["variance_phi"] + 0.01))[3].holds is False

@@ -70,3 +70,15 @@ def test_figure_and_table_read_the_rows(rows):
     table = enumeration_cost.table(rows)
     assert table["d"].tolist() == [1, 5, 13, 16]
     assert {"exact", "error"} <= set(table.columns)
+
+
+def test_the_verdict_turns_with_a_sum_its_time_and_its_memory(rows):
+    judge = enumeration_cost.verdict
+    # A slope needs more values of d than the quick form has.
+    assert [each.holds for each in judge(rows)] == [True, None, True]
+    assert judge(rows.assign(idle_relative_error=rows["idle_relative_error"] + 1e-6))[0].holds is False
+    for slope, holds in ((0.94, True), (0.5, False), (1.5, False)):
+        timed = {f"exponent{end}": slope + side for end, side in (("", 0), ("_low", -0.04), ("_high", 0.04))}
+        assert judge(rows.assign(**timed))[1].holds is holds
+    assert judge(rows.assign(megabytes=rows["table_megabytes"]))[2].holds is False
+    assert judge(rows[:1])[2].holds is None

@@ -69,3 +69,17 @@ def test_figure_and_table_read_the_rows(rows):
     table = evidence_estimators.table(rows)
     assert len(table) == 3 * (5 + 6 + 6)
     assert {"exact", "z"} <= set(table.columns)
+
+
+def test_the_verdict_turns_with_a_mean_a_proposal_and_a_standard_error(rows):
+    judge = evidence_estimators.verdict
+    assert [each.holds for each in judge(rows)] == [True] * 4
+    assert judge(rows.assign(z=rows["z"] + 10))[0].holds is False
+    assert (
+        judge(rows.assign(proposal=rows["proposal"].replace({"learned": "prior", "prior": "learned"})))[1].holds
+        is False
+    )
+    half = {f"estimate{end}": rows[f"estimate{end}"] / 2 for end in ("", "_low", "_high")}
+    assert judge(rows.assign(**half))[2].holds is False
+    more = {f"estimate{end}": rows[f"estimate{end}"] + 0.4 for end in ("", "_low", "_high")}
+    assert judge(rows.assign(**more))[3].holds is False

@@ -114,3 +114,14 @@ def test_powers_of_one_over_k_beside_a_power_law_do_not_move_its_limit():
     assert abs(float(line.value) + 0.5) > 0.01
     few = points.where(sizes > 16)
     assert np.isnan(slopes.slope(few, count, slopes.equally, 2).value)
+
+
+def test_the_verdict_holds_and_turns_with_gradients_slopes_and_signals(rows):
+    judge = gradient_snr.verdict
+    # Limits need more values of K than the quick form has.
+    assert [each.holds for each in judge(rows)] == [True, None, True, True]
+    assert judge(rows.assign(largest_z=rows["largest_z"] + 10))[0].holds is False
+    limits = rows.assign(limit=rows["theory"] + 0.01, limit_low=rows["theory"], limit_high=rows["theory"] + 0.02)
+    assert [judge(found)[1].holds for found in (limits, limits.assign(theory=-limits["theory"]))] == [True, False]
+    assert judge(rows.assign(theory=-rows["theory"]))[2].holds is False
+    assert judge(rows.assign(snr=2 * rows["snr"]))[3].holds is False

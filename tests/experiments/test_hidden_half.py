@@ -90,3 +90,13 @@ def test_figure_and_table_read_the_rows(rows):
     assert set(table["what"]) == set(hidden_half.TITLES.values())
     known = table["model"].ne("VAE") | table["what"].eq("calibration")
     np.testing.assert_array_equal(table["exact"].notna(), known)
+
+
+def test_the_verdict_holds_and_turns_with_every_part(rows):
+    judge = hidden_half.verdict
+    assert [each.holds for each in judge(rows)] == [True] * 4
+    assert [each.holds for each in judge(rows.assign(z=rows["z"] + 10))] == [False, False, False, True]
+    calibrated = {f"estimate{end}": rows["exact"] for end in ("", "_low", "_high")}
+    assert judge(rows.assign(**calibrated))[3].holds is None
+    fewer = {f"estimate{end}": rows[f"estimate{end}"] - 0.5 for end in ("", "_low", "_high")}
+    assert judge(rows.assign(**fewer))[3].holds is False

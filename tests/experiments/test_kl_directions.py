@@ -103,3 +103,13 @@ def test_figure_and_table_read_the_rows(rows):
     with style.context():
         assert len(kl_directions.figure(rows).axes) == 9
     assert len(kl_directions.table(rows)) == len(rows) - 3 * CONFIG.num_restarts
+
+
+def test_the_verdict_holds_and_turns_with_what_it_judges(rows):
+    judge = kl_directions.verdict
+    assert [each.holds for each in judge(rows)] == [None, True, True, True]
+    assert judge(rows.assign(relative_error=rows["relative_error"] + 0.2))[0].holds is False
+    swapped = rows.assign(objective=rows["objective"].replace({"reverse KL": "CUBO₂", "CUBO₂": "reverse KL"}))
+    assert judge(swapped)[1].holds is False
+    assert judge(rows.assign(z=rows["z"] + 10))[2].holds is False
+    assert judge(rows.assign(exact=10.0))[3].holds is False

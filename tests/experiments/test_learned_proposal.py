@@ -80,3 +80,17 @@ def test_figure_and_table_read_the_rows(rows):
     table = learned_proposal.table(rows)
     assert len(table) == (1 + 1 + 3 + 3) * len(CONFIG.turns) + 4
     assert not np.any(np.isnan(table["exact"]))
+
+
+def test_the_verdict_turns_with_evidence_divergence_variance_and_likelihood(rows):
+    judge = learned_proposal.verdict
+    found = [each.holds for each in judge(rows)]
+    assert found[::2] == [True, True]
+    assert False not in found
+    assert judge(rows.assign(log_evidence_z=rows["log_evidence_z"] + 10))[0].holds is False
+    for shift in (-0.5, 0.5):
+        assert judge(rows.assign(reverse_kl=rows["reverse_kl"] + shift))[1].holds is False
+        assert judge(rows.assign(shortfall=rows["shortfall"] + shift))[3].holds is False
+    assert judge(rows.assign(objective=rows["objective"].replace({"elbo": "iwae", "iwae": "elbo"})))[2].holds is False
+    # Of a run that was stopped before θ was learned.
+    assert judge(rows.query("part == 'optimum'"))[3].holds is None

@@ -64,3 +64,11 @@ def test_pixels_are_images(rows):
 def test_figure_reads_the_rows(rows):
     with style.context():
         assert len(marginal_likelihood.figure(rows.replace("", np.nan)).axes) == 32
+
+
+def test_the_verdict_holds_and_turns_with_a_frequency_and_a_printed_number(rows):
+    judge = marginal_likelihood.verdict
+    assert [each.holds for each in judge(rows)] == [True] * 3
+    assert judge(rows.assign(exact=rows["exact"] + 0.02))[0].holds is False
+    assert judge(rows.assign(z_score=rows["z_score"] + 10))[1].holds is False
+    assert judge(rows.assign(printed=rows["printed"] + 0.02))[2].holds is False

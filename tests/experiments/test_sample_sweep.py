@@ -46,3 +46,14 @@ def test_figure_and_table_read_the_rows(rows):
     with style.context():
         assert len(sample_sweep.figure(rows).axes) == 9
     assert len(sample_sweep.table(rows)) == 13
+
+
+def test_the_verdict_turns_where_samples_are_taken_away(rows):
+    found = [each.holds for each in sample_sweep.verdict(rows)]
+    assert found[0] is found[2] is found[3] is True
+    assert found[1] is not False
+    fewer = [each.holds for each in sample_sweep.verdict(rows.assign(num_samples=-rows["num_samples"]))]
+    assert fewer[0] is fewer[2] is fewer[3] is False
+    # A bound on the far side of the evidence is none.
+    below = {f"gap{end}": rows[f"gap{end}"] - 20 for end in ("", "_low", "_high")}
+    assert sample_sweep.verdict(rows.assign(**below))[0].holds is not True

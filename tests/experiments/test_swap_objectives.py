@@ -51,3 +51,17 @@ def test_figure_and_table_read_the_rows(rows):
         assert len(swap_objectives.figure(rows).axes) == 3
     table = swap_objectives.table(rows)
     assert list(table["objective"])[1:3] == ["VAE, then VAE", "VAE, then IWAE"]
+
+
+def test_the_verdict_turns_where_the_swapped_are_taken_for_their_controls(rows):
+    assert False not in [each.holds for each in swap_objectives.verdict(rows)]
+    gains = {f"gain{end}": rows["method"].str.endswith("then iwae") * 1.0 for end in ("", "_low", "_high")}
+    guides = {"minus_elbo": rows["nll"] + 2 * rows["method"].str.endswith("then iwae")}
+    clear = rows.assign(**gains, **guides)
+    assert [each.holds for each in swap_objectives.verdict(clear)] == [True] * 3
+    names = {f"{first} then {then}": f"{first} then {other}" for first, then, other in PAIRS}
+    swapped = clear.assign(method=clear["method"].replace(names))
+    assert [each.holds for each in swap_objectives.verdict(swapped)] == [False] * 3
+
+
+PAIRS = (("vae", "vae", "iwae"), ("vae", "iwae", "vae"), ("iwae", "vae", "iwae"), ("iwae", "iwae", "vae"))

@@ -185,3 +185,15 @@ def test_a_state_of_other_parameters_is_reported_and_not_used(resumed, rows, cap
     found = cli.collect(sweep.run, config)
     assert "is not used: resume is the state of another sweep" in capsys.readouterr().err
     assert not np.array_equal(found["variance"].to_numpy(), rows["variance"].to_numpy(), equal_nan=True)
+
+
+def test_the_verdict_holds_and_turns_with_a_mean_gradient_and_a_bias(rows):
+    (unbiased,) = sweep.verdict(rows)
+    assert unbiased.holds
+    assert sweep.verdict(rows.assign(largest_z=rows["largest_z"] + 10))[0].holds is False
+    # wake-φ claims another mean, and is not asked about this one.
+    wake = rows["estimator"].eq("wake_phi") & rows["block"].eq("phi")
+    assert sweep.verdict(rows.assign(largest_z=rows["largest_z"] + 10 * wake))[0].holds
+    sticking = rows.assign(estimator="sticking_the_landing", bias_norm_low=rows["truth_norm"])
+    assert sweep.verdict(sticking)[1].holds
+    assert sweep.verdict(sticking.assign(bias_norm_low=0.0, bias_norm_high=0.0))[1].holds is False

@@ -46,3 +46,11 @@ def test_figure_and_table_read_the_rows(rows):
     with style.context():
         assert len(training_gradients.figure(rows).axes) == len(CONFIG.num_samples)
     assert len(training_gradients.table(rows)) == 3 * len(training_gradients.LABELS)
+
+
+def test_the_verdict_turns_where_training_runs_backwards_or_a_variance_grows(rows):
+    judge = training_gradients.verdict
+    assert [each.holds for each in judge(rows)][:2] == [True, True]
+    assert [each.holds for each in judge(rows.assign(step=-rows["step"]))][:2] == [False, False]
+    larger = {f"variance_ratio{end}": rows[f"variance_ratio{end}"] + 2 for end in ("", "_low", "_high")}
+    assert judge(rows.assign(**larger))[2].holds is False

@@ -1,0 +1,162 @@
+"""What the rows of an experiment say to its question: claims that could be false, and whether they hold.
+
+An experiment module has a function `verdict(rows) -> list[Verdict]`; the command line prints what it returns, and reads
+rows of the quick form as well as of the full one. A claim holds where 95 % intervals say so. It fails only at an error
+probability of 0.1 %, so that a verdict of a few dozen rows does not fail by chance. Between the two it is not resolved.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from experiments import intervals, tables
+
+ERROR = 1e-3
+"""The probability of failing by chance."""
+WIDER = float(stats.norm.isf(ERROR / 2)) / intervals.QUANTILE
+"""How many times as long as a 95 % interval one of 99.9 % is."""
+
+
+class Verdict(NamedTuple):
+    """A claim, judged.
+
+    Attributes:
+      claim: one sentence that could be false.
+      found: the numbers, with intervals, beside the exact ones.
+      holds: None where these rows do not resolve it.
+    """
+
+    claim: str
+    found: str
+    holds: bool | None
+
+
+Judge = Callable[[pd.DataFrame], list[Verdict]]
+
+
+def line(verdict: Verdict) -> str:
+    """Returns the verdict as one line: `holds: claim — found`."""
+    word = {True: "holds", False: "fails", None: "not resolved"}[verdict.holds]
+    return f"{word}: {verdict.claim} — {verdict.found}"
+
+
+def covered(claim: str, rows: pd.DataFrame, name: str, exact: str) -> Verdict:
+    """Judges by independent 95 % intervals: do they contain the exact answers as often as they say?
+
+    Fails if P(Binomial(m, 5 %) ≥ misses) < 0.1 %, or if the largest |z| is beyond the line of `agree`.
+
+    Args:
+      claim: what is then true.
+      rows: independent of each other; those without an exact answer or without an interval are left out.
+      name: of the column with the estimates, beside `<name>_low` and `<name>_high`.
+      exact: of the column with the answers.
+    """
+    kept = rows.dropna(subset=[exact, f"{name}_low", f"{name}_high"])
+    low, high, answer = (kept[column].to_numpy(float) for column in (f"{name}_low", f"{name}_high", exact))
+    agreement = agree(claim, z_scores(kept, name, exact))
+    if agreement.holds is None:
+        return agreement
+    inside = int(np.sum((low <= answer) & (answer <= high)))
+    often = stats.binom.sf(len(kept) - inside - 1, len(kept), 0.05) >= ERROR
+    found = f"{inside} of {len(kept)} 95 % intervals contain the exact answer; {agreement.found}"
+    return Verdict(claim, found, bool(often and agreement.holds))
+
+
+def z_scores(rows: pd.DataFrame, name: str, exact: str, freedom: float = np.inf) -> np.ndarray:
+    """Returns (estimate − exact) / standard error, the error from the longer side of the 95 % interval by Student's t.
+
+    Zero where estimate and answer are the same number.
+    """
+    value, low, high, answer = (rows[column].to_numpy(float) for column in (name, f"{name}_low", f"{name}_high", exact))
+    error = np.maximum(value - low, high - value) / stats.t.ppf(0.975, freedom)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(value == answer, 0.0, (value - answer) / error)
+
+
+def agree(claim: str, z: ArrayLike, num: int | None = None, freedom: float = np.inf) -> Verdict:
+    """Judges by z-scores that need not be independent: is the largest |z| of m below the line of 0.1 % / m?
+
+    A z-score that is not a number fails; no z-score at all resolves nothing.
+
+    Args:
+      claim: what is then true.
+      z: `[m]`, or the largest of every group of them.
+      num: m, if these are the largest of more.
+      freedom: of the Student's t that a z-score has if the claim is true.
+    """
+    z = np.abs(np.asarray(z, float))
+    if not z.size:
+        return Verdict(claim, "nothing was measured", holds=None)
+    if np.isnan(z).any():
+        return Verdict(claim, f"{np.isnan(z).sum()} of {z.size} z-scores are not numbers", holds=False)
+    num = z.size if num is None else num
+    limit = float(stats.t.isf(ERROR / 2 / num, freedom))
+    found = f"the largest |z| of {num} is {z.max():.1f}, the line {limit:.1f}"
+    return Verdict(claim, found, bool(z.max() <= limit))
+
+
+def above(ends: Iterable[float], bound: float = 0.0) -> bool | None:
+    """Whether a quantity is above a bound, from its (value, low, high), a 95 % interval.
+
+    True where all of the interval is, False where all of one of 99.9 % is below, else None; None for NaN.
+    """
+    value, low, high = ends
+    if low > bound:
+        return True
+    return False if value + WIDER * (high - value) < bound else None
+
+
+def below(ends: Iterable[float], bound: float = 0.0) -> bool | None:
+    """As `above`, on the other side."""
+    value, low, high = ends
+    return above((-value, -high, -low), -bound)
+
+
+def within(errors: ArrayLike, near: float, far: float) -> bool | None:
+    """Whether all errors are at most `near` in size: True, or None where one is not; False where one is beyond `far`.
+
+    For what is to come to an end that steps and draws are bought for: the quick form buys few. NaN is beyond.
+    """
+    size = np.abs(np.asarray(errors, float))
+    if not size.size or (np.all(size <= far) and not np.all(size <= near)):
+        return None
+    return bool(np.all(size <= near))
+
+
+def difference(first: Iterable[float], second: Iterable[float]) -> tuple[float, float, float]:
+    """Returns (value, low, high) of first − second for independent estimates: half-widths add in squares."""
+    (a, a_low, a_high), (b, b_low, b_high) = first, second
+    return a - b, a - b - np.hypot(a - a_low, b_high - b), a - b + np.hypot(a_high - a, b - b_low)
+
+
+def ends(row: Any, name: str) -> tuple[float, float, float]:
+    """Returns (value, low, high) of a column of one row."""
+    return float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"])
+
+
+def where(rows: pd.DataFrame, kept: Any) -> pd.DataFrame:
+    """Returns the rows for which `kept`, a column of booleans, is true."""
+    return pd.DataFrame(rows[np.asarray(kept, bool)])
+
+
+def numbers(rows: pd.DataFrame, name: str) -> np.ndarray:
+    """Returns a column as an array."""
+    return np.asarray(rows[name], float)
+
+
+def every(answers: Iterable[bool | None]) -> bool | None:
+    """False if one is, else None if one is or there is none, else True."""
+    answers = list(answers)
+    if any(answer is False for answer in answers):
+        return False
+    return None if not answers or any(answer is None for answer in answers) else True
+
+
+def text(ends: Iterable[float]) -> str:
+    """Returns `value ± half-width` of (value, low, high), the longer side."""
+    value, low, high = map(float, ends)
+    return tables.plus_minus(value, max(value - low, high - value))
