@@ -1,0 +1,98 @@
+"""The interactive view of the sweeps: its data, its controls, and what stands there without any sweep."""
+
+from typing import Any
+
+from experiments import sample_sweep, sweep
+from experiments.report import chart, sweeps
+from experiments.report.markup import tag, text
+from experiments.report.runs import Run
+from experiments.report.sections import Section, attempt
+
+TITLE = "Choose: bound, estimator, quantity"
+CONTROLS = (("sweep-set", "sweep"), ("sweep-bound", "bound"), ("sweep-quantity", "quantity"))
+
+
+def datasets(sections: dict[str, Section]) -> list[dict[str, Any]]:
+    """Returns the sets that can be chosen: the newest run of each model's sweep, then those of `sample_sweep`.
+
+    A run whose rows cannot be read this way is a trouble of its section.
+    """
+    found = []
+    for name, split in (("sweep", by_model), ("sample_sweep", by_point)):
+        section = sections.get(name)
+        if section is not None and section.run is not None:
+            runs = [section.run, *section.others]
+            found += attempt("the interactive view", lambda split=split, runs=runs: split(runs), section.troubles) or []
+    return [each for each in found if each["quantities"]]
+
+
+def by_model(runs: list[Run]) -> list[dict[str, Any]]:
+    """Returns a set for the first run of each model of the zoo."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        first.setdefault(str(run.record["config"].get("model")), run)
+    defined = [(sweep.defined(run.rows), run) for run in first.values()]
+    return [sweeps.of_sweep(rows, sweep.looks(rows), note(run)) for rows, run in defined if len(rows)]
+
+
+def by_point(runs: list[Run]) -> list[dict[str, Any]]:
+    """Returns a set for each parameter point of the first run."""
+    rows = runs[0].rows
+    return [sweeps.of_samples(rows, point, note(runs[0])) for point in dict.fromkeys(rows["parameters"])]
+
+
+def note(run: Run) -> str:
+    """Returns where the numbers come from and what their intervals are."""
+    count = run.rows["num_replicates"].max() if "num_replicates" in run.rows else "–"
+    return (
+        f"Run {run.folder.name} of {run.record['experiment']}, {run.kind} configuration: "
+        f"95 % intervals over {count} replicates."
+    )
+
+
+def view(sets: list[dict[str, Any]]) -> str:
+    """Returns the section; with nothing to choose, it names the command."""
+    heading = tag("h2", text(TITLE), id="interactive-title")
+    if not sets:
+        command = tag("code", "python -m experiments.sweep")
+        return section(heading, tag("p", f"There is no sweep to choose from yet: {command} makes one."))
+    labels = (tag("label", text(label), tag("select", id=key), for_=key) for key, label in CONTROLS)
+    body = (
+        tag("p", "Every pair was measured on the same draws. A line is a pair, its band a 95 % interval."),
+        tag("noscript", tag("p", "This view needs JavaScript; the figures and tables below do not.")),
+        tag("div", interior("".join(labels)), id="sweep", hidden=""),
+    )
+    return section(heading, *body)
+
+
+def section(*content: str) -> str:
+    """Returns the section around its content."""
+    return tag("section", *content, id="interactive", aria_labelledby="interactive-title")
+
+
+def interior(labels: str) -> str:
+    """Returns controls, chart and table, in the order in which they are reached by keyboard."""
+    series = tag("legend", "series") + tag("div", id="sweep-series", class_="series")
+    rows = tag("caption", "The same values, ± half of the interval") + tag("thead", id="sweep-head")
+    table = tag("table", rows, tag("tbody", id="sweep-body"), class_="values")
+    return "".join(
+        (
+            tag("div", labels, class_="controls"),
+            tag("fieldset", series),
+            tag("h3", id="sweep-title"),
+            tag("div", tag("div", id="sweep-plot"), id="sweep-chart", role="group", aria_label="Chart"),
+            tag("p", id="sweep-point", class_="readout"),
+            tag("p", id="sweep-status", role="status", class_="meta"),
+            tag("div", table, class_="box", role="region", aria_label="Values of the chart", tabindex="0"),
+            tag("p", id="sweep-note", class_="meta"),
+        )
+    )
+
+
+def scripts(sets: list[dict[str, Any]], program: str) -> str:
+    """Returns the data and the programs, if there is something to draw."""
+    if not sets:
+        return ""
+    data = (("sweep-data", sets), ("sweep-specs", chart.specs()))
+    written = [tag("script", chart.as_json(value), type="application/json", id=key) for key, value in data]
+    return "".join((*written, tag("script", chart.script()), tag("script", program)))

@@ -1,0 +1,88 @@
+"""What the page says of one experiment, from the run to show: its figure, its table, its verdicts, and what failed."""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import pandas as pd
+
+from experiments import style, tables
+from experiments.report import runs
+from experiments.report.story import Experiment
+
+T = TypeVar("T")
+
+
+class Section(NamedTuple):
+    """One experiment on the page.
+
+    Attributes:
+      experiment: the step of the story.
+      about: the docstring of its module.
+      run: the run that is shown; None where there is none.
+      others: the other runs that could be shown, the next best first.
+      figure: as SVG; None where there is no run, or it could not be drawn.
+      table: what the experiment prints at its end, as text; None likewise.
+      numeric: the columns of the table that are numbers.
+      left_out: how many rows the table has besides.
+      verdicts: of its rows against the exact answers; empty where the experiment has none.
+      troubles: what went wrong, a sentence each.
+    """
+
+    experiment: Experiment
+    about: str
+    run: runs.Run | None
+    others: list[runs.Run]
+    figure: bytes | None
+    table: pd.DataFrame | None
+    numeric: frozenset[str]
+    left_out: int
+    verdicts: Sequence[Any]
+    troubles: list[str]
+
+
+def build(experiment: Experiment, module: Any, results: Path) -> Section:
+    """Returns the section of an experiment; what its code raises on these rows is a trouble, not an error.
+
+    Args:
+      experiment: the step of the story.
+      module: has `Config` and `figure(rows)`, and may have `table(rows)` and `verdict(rows)`.
+      results: the folder of all results.
+    """
+    found, broken = runs.found(results, experiment.name, module.Config())
+    troubles = [f"{each.folder.name} {each.reason}." for each in broken]
+    about = module.__doc__ or ""
+    if not found:
+        return Section(experiment, about, None, [], None, None, frozenset(), 0, (), troubles)
+    shown, *others = found
+    if shown.record["status"] != "finished":
+        troubles.append(f"{shown.folder.name}, which is shown, did not finish: {runs.ending(shown.record)}.")
+    figure = attempt("the figure", lambda: drawing(shown, module.figure), troubles)
+    rows = attempt("the table", lambda: getattr(module, "table", lambda rows: rows)(shown.rows), troubles)
+    verdicts = attempt("the verdicts", lambda: list(getattr(module, "verdict", lambda rows: [])(shown.rows)), troubles)
+    text = None if rows is None else tables.with_intervals(rows.head(tables.MAX_ROWS))
+    numeric = frozenset() if rows is None else frozenset(map(str, rows.select_dtypes("number").columns))
+    left_out = 0 if rows is None else max(0, len(rows) - tables.MAX_ROWS)
+    return Section(experiment, about, shown, others, figure, text, numeric, left_out, verdicts or (), troubles)
+
+
+def attempt(what: str, call: Callable[[], T], troubles: list[str]) -> T | None:
+    """Returns what `call` returns, or None with a word about it: the rows may be older than the code that reads them."""
+    try:
+        return call()
+    except Exception as error:
+        troubles.append(f"{what} could not be made of these rows: {type(error).__name__}: {error}.")
+        return None
+
+
+def drawing(run: runs.Run, figure: Callable[[pd.DataFrame], Any]) -> bytes:
+    """Returns the newest figure of a run as SVG, or draws one where the run left none."""
+    drawn = sorted(run.folder.glob("figure*.svg"), key=lambda path: int((re.findall(r"\d+", path.stem) or ["1"])[0]))
+    if drawn and (data := drawn[-1].read_bytes()).strip():
+        return data
+    buffer = io.BytesIO()
+    with style.context():
+        figure(run.rows).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
