@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from experiments import sample_sweep, sweep
+from experiments import sweep
 from experiments.report import chart, sweeps
-from experiments.report.markup import tag, text
+from experiments.report.markup import heading, tag, text
 from experiments.report.runs import Run
 from experiments.report.sections import Section, attempt
 
-TITLE = "Choose: bound, estimator, quantity"
-CONTROLS = (("sweep-set", "sweep"), ("sweep-bound", "bound"), ("sweep-quantity", "quantity"))
+TITLE = "The sweeps: choose bound, estimators and quantity"
+CONTROLS = (("view-set", "sweep"), ("view-bound", "bound"), ("view-quantity", "quantity"))
 
 
 def datasets(sections: dict[str, Section]) -> list[dict[str, Any]]:
@@ -52,17 +52,17 @@ def note(run: Run) -> str:
 
 def view(sets: list[dict[str, Any]]) -> str:
     """Returns the section; with nothing to choose, it names the command."""
-    heading = tag("h2", text(TITLE), id="interactive-title")
+    title = tag("h2", text(TITLE), id="interactive-title")
     if not sets:
         command = tag("code", "python -m experiments.sweep")
-        return section(heading, tag("p", f"There is no sweep to choose from yet: {command} makes one."))
+        return section(title, tag("p", f"There is no sweep to choose from yet: {command} makes one."))
     labels = (tag("label", text(label), tag("select", id=key), for_=key) for key, label in CONTROLS)
     body = (
         tag("p", "Every pair was measured on the same draws. A line is a pair, its band a 95 % interval."),
         tag("noscript", tag("p", "This view needs JavaScript; the figures and tables below do not.")),
-        tag("div", interior("".join(labels)), id="sweep", hidden=""),
+        tag("div", interior("".join(labels)), id="view", hidden=""),
     )
-    return section(heading, *body)
+    return section(title, *body)
 
 
 def section(*content: str) -> str:
@@ -72,19 +72,19 @@ def section(*content: str) -> str:
 
 def interior(labels: str) -> str:
     """Returns controls, chart and table, in the order in which they are reached by keyboard."""
-    series = tag("legend", "series") + tag("div", id="sweep-series", class_="series")
-    rows = tag("caption", "The same values, ± half of the interval") + tag("thead", id="sweep-head")
-    table = tag("table", rows, tag("tbody", id="sweep-body"), class_="values")
+    series = tag("legend", "series") + tag("div", id="view-series", class_="series")
+    rows = heading("The same values, ± half of the interval") + tag("thead", id="view-head")
+    table = tag("table", rows, tag("tbody", id="view-body"), class_="values")
     return "".join(
         (
             tag("div", labels, class_="controls"),
             tag("fieldset", series),
-            tag("h3", id="sweep-title"),
-            tag("div", tag("div", id="sweep-plot"), id="sweep-chart", role="group", aria_label="Chart"),
-            tag("p", id="sweep-point", class_="readout"),
-            tag("p", id="sweep-status", role="status", class_="meta"),
+            tag("h3", id="view-title"),
+            tag("div", tag("div", id="view-plot"), id="view-chart", role="group", aria_label="Chart"),
+            tag("p", id="view-point", class_="readout"),
+            tag("p", id="view-status", role="status", class_="meta"),
             tag("div", table, class_="box", role="region", aria_label="Values of the chart", tabindex="0"),
-            tag("p", id="sweep-note", class_="meta"),
+            tag("p", id="view-note", class_="meta"),
         )
     )
 
@@ -93,6 +93,6 @@ def scripts(sets: list[dict[str, Any]], program: str) -> str:
     """Returns the data and the programs, if there is something to draw."""
     if not sets:
         return ""
-    data = (("sweep-data", sets), ("sweep-specs", chart.specs()))
+    data = (("view-data", sets), ("view-specs", chart.specs()))
     written = [tag("script", chart.as_json(value), type="application/json", id=key) for key, value in data]
     return "".join((*written, tag("script", chart.script()), tag("script", program)))

@@ -1,4 +1,4 @@
-"""Pieces of HTML. Each function takes plain text, escapes it, and returns markup; only `tag` takes markup as content."""
+"""Pieces of HTML. Each function takes plain text, escapes it and returns markup; only `tag` and `items` take markup."""
 
 import base64
 import html
@@ -7,8 +7,12 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-WORDS = {True: ("holds", "holds", "✓"), False: ("fails", "fails", "✗"), None: ("not resolved", "open", "?")}
-"""Of a verdict: its word, its class, its sign."""
+WORDS = {
+    True: ("holds", "hold", "holds", "✓"),
+    False: ("fails", "fail", "fails", "✗"),
+    None: ("not resolved", "not resolved", "open", "?"),
+}
+"""Of a verdict: its word, the word of several, its class, its sign."""
 
 
 def text(value: object) -> str:
@@ -27,7 +31,7 @@ def tag(name: str, *content: str, **attributes: str | None) -> str:
 
 
 def inline(markdown: str) -> str:
-    """Returns a line of Markdown as HTML: `code` is kept, of links the text alone, for the page has no files beside it."""
+    """Returns a line of Markdown as HTML: `code` is kept, of a link its text, for the page has no files beside it."""
     without_links = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", text(without_links))
 
@@ -47,11 +51,11 @@ def details(summary: str, content: str) -> str:
     return tag("details", tag("summary", text(summary)), content)
 
 
-def word(holds: bool | None, count: int | None = None) -> str:
+def word(*, holds: bool | None, count: int | None = None) -> str:
     """Returns the word of a verdict, or of so many verdicts, with a colour and a sign."""
-    said, kind, sign = WORDS[holds]
-    number = "" if count is None else f"{count} "
-    return tag("span", tag("span", sign, aria_hidden="true"), f" {number}{said}", class_=f"word {kind}")
+    one, several, kind, sign = WORDS[holds]
+    said = one if count is None else f"{count} {one if count == 1 else several}"
+    return tag("span", tag("span", sign, aria_hidden="true"), f" {said}", class_=f"word {kind}")
 
 
 def scrolling(label: str, content: str, kind: str = "box") -> str:
@@ -65,6 +69,11 @@ def image(data: bytes, description: str) -> str:
     return f'<img src="{source}" alt="{html.escape(description)}" decoding="async">'
 
 
+def heading(caption: str) -> str:
+    """Returns a table's caption, which stays as narrow as the screen where the table is wider."""
+    return tag("caption", tag("span", text(caption)))
+
+
 def table(frame: pd.DataFrame, numeric: Iterable[str], caption: str) -> str:
     """Returns a frame of text as a table; the first column names its rows."""
     numeric = set(numeric)
@@ -74,5 +83,5 @@ def table(frame: pd.DataFrame, numeric: Iterable[str], caption: str) -> str:
     for first, *rest in frame.itertuples(index=False, name=None):
         cells = [tag("td", text(cell), class_=kind) for cell, kind in zip(rest, kinds[1:], strict=True)]
         lines.append(tag("tr", tag("th", text(first), scope="row", class_=kinds[0]), *cells))
-    parts = (tag("caption", text(caption)), tag("thead", tag("tr", *head)), tag("tbody", *lines))
+    parts = (heading(caption), tag("thead", tag("tr", *head)), tag("tbody", *lines))
     return scrolling(caption, tag("table", *parts, class_="values"))

@@ -1,19 +1,18 @@
-"""The page: what was found, in a table; the interactive view; then a section for each experiment, in the story's order."""
+"""The page: what was found, in a table; the interactive view; then a section for each experiment, in order."""
 
 import json
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.report import interactive
-from experiments.report.markup import details, image, inline, items, pairs, scrolling, table, tag, text, word
-from experiments.report.runs import Run, ending
+from experiments.report.markup import details, heading, image, inline, items, pairs, scrolling, table, tag, text, word
+from experiments.report.runs import KINDS, Run, ending
 from experiments.report.sections import Section
 
 HERE = Path(__file__).parent
-KINDS = {"full": "full", "quick": "quick", "own settings": "own settings"}
 
 
 def page(sections: Sequence[Section], results: Path, made: dict[str, Any], others: Sequence[str]) -> str:
@@ -56,13 +55,14 @@ def introduction(sections: Sequence[Section], results: Path, made: dict[str, Any
     lines = (
         f"{len(shown)} of {len(sections)} experiments have a run in {results} ({each}). "
         f"This page was made at {made['time']} from {commit}{changed}.",
-        "A verdict is a claim judged by the rows of the run, against exact answers wherever there are any: it holds, it "
-        "fails, or these rows do not resolve it. A quick run shows that the whole path works; fewer of its claims are "
-        "resolved. Intervals are 95 %; values are in nats.",
+        "A verdict is a claim judged by the rows of the run, against exact answers wherever there are any: it holds, "
+        "it fails, or these rows do not resolve it. A quick run shows that the whole path works; it resolves fewer "
+        "claims. Intervals are 95 %.",
     )
     also = f"Also in this folder, and not on this page: {', '.join(others)}."
     paragraphs = [tag("p", text(line)) for line in (*lines, *([also] if others else []))]
-    return "".join((tag("h1", "Results of vi_jax"), *paragraphs, summary(sections), troubles(sections)))
+    total = tag("p", "All verdicts: ", words(verdict for section in sections for verdict in section.verdicts))
+    return "".join((tag("h1", "Results of vi_jax"), *paragraphs, total, summary(sections), troubles(sections)))
 
 
 def summary(sections: Sequence[Section]) -> str:
@@ -73,20 +73,20 @@ def summary(sections: Sequence[Section]) -> str:
         name, run = section.experiment.name, section.run
         link = tag("a", text(section.experiment.question), href=f"#{name}")
         cells = (
-            verdict_words(section) or "–",
+            words(section.verdicts),
             "not run yet" if run is None else text(run.kind + unfinished(run)),
             "–" if run is None else text(duration(run)),
         )
         lines.append(tag("tr", tag("th", link, scope="row"), *(tag("td", cell) for cell in cells)))
     caption = "All experiments, in the order of the story"
-    parts = (tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", *lines))
+    parts = (heading(caption), tag("thead", tag("tr", *head)), tag("tbody", *lines))
     return scrolling(caption, tag("table", *parts, class_="summary"))
 
 
-def verdict_words(section: Section) -> str:
-    """Returns how many verdicts hold, fail and are not resolved."""
-    counts = Counter(verdict.holds for verdict in section.verdicts)
-    return " ".join(word(holds, counts[holds]) for holds in (False, None, True) if counts[holds])
+def words(verdicts: Iterable[Any]) -> str:
+    """Returns how many verdicts fail, are not resolved, and hold."""
+    counts = Counter(verdict.holds for verdict in verdicts)
+    return " ".join(word(holds=holds, count=counts[holds]) for holds in (False, None, True) if counts[holds]) or "–"
 
 
 def unfinished(run: Run) -> str:
@@ -102,18 +102,18 @@ def troubles(sections: Sequence[Section]) -> str:
         for section in sections
         for trouble in section.troubles
     ]
-    heading = tag("h3", "What is not as it should be")
-    return heading + items("ul", found, class_="troubles") if found else ""
+    title = tag("h2", "What is not as it should be")
+    return title + items("ul", found, class_="troubles") if found else ""
 
 
 def one(section: Section) -> str:
     """Returns the section of one experiment."""
     name, run = section.experiment.name, section.run
-    heading = tag("h2", text(section.experiment.question), id=f"{name}-title")
+    title = tag("h2", text(section.experiment.question), id=f"{name}-title")
     command = tag("p", tag("code", f"python -m experiments.{name}"), class_="meta")
     body = absent(section) if run is None else present(section, run)
     about = details("What is computed, and what to expect", tag("pre", text(section.about.strip())))
-    return tag("section", heading, command, told(section), body, about, id=name, aria_labelledby=f"{name}-title")
+    return tag("section", title, command, told(section), body, about, id=name, aria_labelledby=f"{name}-title")
 
 
 def told(section: Section) -> str:
@@ -140,15 +140,16 @@ def present(section: Section, run: Run) -> str:
         description = f"{question} Figure drawn by {section.experiment.name}: its values are in the table that follows."
         drawn = scrolling(f"Figure: {question}", image(section.figure, description), "box drawing")
         parts.append(tag("figure", drawn))
-    if section.table is not None and len(section.table.columns):
-        more = f"; {section.left_out} more rows are in rows.csv" if section.left_out else ""
-        parts.append(table(section.table, section.numeric, f"{question} Value ± half of a 95 % interval{more}"))
+    if section.table is not None:
+        more = f"; {section.table.left_out} more rows are in rows.csv" if section.table.left_out else ""
+        caption = f"{question} Value ± half of a 95 % interval{more}"
+        parts.append(table(section.table.text, section.table.numeric, caption))
     return "".join((*parts, details("Where these numbers come from", provenance(run, section.others))))
 
 
 def judged(verdict: Any) -> str:
     """Returns a verdict: its word, its claim, and what was found."""
-    return f"{word(verdict.holds)} {text(verdict.claim)} {tag('span', text(verdict.found), class_='found')}"
+    return f"{word(holds=verdict.holds)} {text(verdict.claim)} {tag('span', text(verdict.found), class_='found')}"
 
 
 def provenance(run: Run, others: Sequence[Run]) -> str:

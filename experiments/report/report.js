@@ -3,8 +3,8 @@
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const at = (id) => document.getElementById(id);
-  const sets = read("sweep-data");
-  const specs = read("sweep-specs");
+  const sets = read("view-data");
+  const specs = read("view-specs");
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const off = new Set(); // labels of the series that were unchecked, kept from one selection to the next
   let view = null;
@@ -15,10 +15,10 @@
     made.append(...children);
     return made;
   };
-  const chosenSet = () => sets[at("sweep-set").value];
-  const chosenQuantity = () => chosenSet().quantities.find((each) => each.name === at("sweep-quantity").value);
+  const chosenSet = () => sets[at("view-set").value];
+  const chosenQuantity = () => chosenSet().quantities.find((each) => each.name === at("view-quantity").value);
   const inBound = () => {
-    const bound = at("sweep-bound").value;
+    const bound = at("view-bound").value;
     return [...chosenSet().series.entries()].filter(([, series]) => bound === "" || series.bound === bound);
   };
   const chosenSeries = () => inBound().filter(([, series]) => !off.has(series.label));
@@ -33,13 +33,13 @@
   function offerSet() {
     const set = chosenSet();
     const bounds = set.bounds.map((bound) => element("option", { value: bound.name }, bound.label));
-    refill(at("sweep-bound"), [element("option", { value: "" }, "all"), ...bounds], at("sweep-bound").value);
+    refill(at("view-bound"), [element("option", { value: "" }, "all"), ...bounds], at("view-bound").value);
     const groups = [...new Set(set.quantities.map((each) => each.group))].map((group) => {
       const options = set.quantities.filter((each) => each.group === group);
       return element("optgroup", { label: group }, ...options.map((q) => element("option", { value: q.name }, q.label)));
     });
-    refill(at("sweep-quantity"), groups, at("sweep-quantity").value || "of the gradient φ̄ of the guide/snr");
-    at("sweep-note").textContent = set.note;
+    refill(at("view-quantity"), groups, at("view-quantity").value || "of the gradient φ̄ of the guide/snr");
+    at("view-note").textContent = set.note;
     offerSeries();
   }
 
@@ -52,7 +52,7 @@
       });
       return element("label", {}, box, swatch(series), series.label);
     });
-    at("sweep-series").replaceChildren(...boxes);
+    at("view-series").replaceChildren(...boxes);
     draw();
   }
 
@@ -92,15 +92,15 @@
     const quantity = chosenQuantity();
     const shown = rows();
     const title = `${quantity.label}, ${quantity.group}`;
-    at("sweep-title").textContent = title.charAt(0).toUpperCase() + title.slice(1);
-    at("sweep-chart").setAttribute("aria-label", `Chart of ${title} against the number of samples K`);
+    at("view-title").textContent = title.charAt(0).toUpperCase() + title.slice(1);
+    at("view-chart").setAttribute("aria-label", `Chart of ${title} against the number of samples K`);
     write(quantity, shown.length);
     const spec = { ...specs[quantity.log ? "log" : "linear"], datasets: { rows: shown } };
-    const made = await vegaEmbed("#sweep-plot", spec, options());
+    const made = await vegaEmbed("#view-plot", spec, options());
     if (mine !== drawing) return made.finalize();
     if (view) view.finalize();
     view = made;
-    walkable([...at("sweep-plot").querySelectorAll(".mark-symbol path")]);
+    walkable([...at("view-plot").querySelectorAll(".mark-symbol path")]);
   }
 
   function options() {
@@ -119,7 +119,7 @@
 
   // One stop of the Tab key for all points; the arrow keys walk from one to the next.
   function walkable(points) {
-    const say = (point) => (at("sweep-point").textContent = point.getAttribute("aria-label"));
+    const say = (point) => (at("view-point").textContent = point.getAttribute("aria-label"));
     const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
     points.forEach((point, number) => {
       point.setAttribute("tabindex", number === 0 ? "0" : "-1");
@@ -134,7 +134,7 @@
         next.focus();
       });
     });
-    at("sweep-point").textContent = points.length ? "Point at a mark, or go to it by Tab and the arrow keys." : "";
+    at("view-point").textContent = points.length ? "Point at a mark, or go to it by Tab and the arrow keys." : "";
   }
 
   // The same numbers as text, those that the chart leaves out too.
@@ -152,19 +152,19 @@
       });
       return element("tr", {}, element("th", { scope: "row" }, series.label), ...cells);
     });
-    at("sweep-head").replaceChildren(head);
-    at("sweep-body").replaceChildren(...body);
+    at("view-head").replaceChildren(head);
+    at("view-body").replaceChildren(...body);
     const out = found.length - shown;
-    at("sweep-status").textContent =
+    at("view-status").textContent =
       `${chosen.length} series, ${found.length} values.` +
       (out ? ` ${out} marked * not resolved from zero: not drawn on the logarithmic axis.` : "");
   }
 
-  sets.forEach((set, number) => at("sweep-set").append(element("option", { value: number }, set.label)));
-  at("sweep-set").addEventListener("change", offerSet);
-  at("sweep-bound").addEventListener("change", offerSeries);
-  at("sweep-quantity").addEventListener("change", draw);
+  sets.forEach((set, number) => at("view-set").append(element("option", { value: number }, set.label)));
+  at("view-set").addEventListener("change", offerSet);
+  at("view-bound").addEventListener("change", offerSeries);
+  at("view-quantity").addEventListener("change", draw);
   dark.addEventListener("change", offerSeries);
-  at("sweep").hidden = false;
+  at("view").hidden = false;
   offerSet();
 })();

@@ -15,6 +15,20 @@ from experiments.report.story import Experiment
 T = TypeVar("T")
 
 
+class Printed(NamedTuple):
+    """What an experiment prints at its end.
+
+    Attributes:
+      text: its table, intervals as value ± half-width.
+      numeric: the columns that are numbers.
+      left_out: how many rows there are besides.
+    """
+
+    text: pd.DataFrame
+    numeric: frozenset[str]
+    left_out: int
+
+
 class Section(NamedTuple):
     """One experiment on the page.
 
@@ -24,9 +38,7 @@ class Section(NamedTuple):
       run: the run that is shown; None where there is none.
       others: the other runs that could be shown, the next best first.
       figure: as SVG; None where there is no run, or it could not be drawn.
-      table: what the experiment prints at its end, as text; None likewise.
-      numeric: the columns of the table that are numbers.
-      left_out: how many rows the table has besides.
+      table: of the same run; None likewise.
       verdicts: of its rows against the exact answers; empty where the experiment has none.
       troubles: what went wrong, a sentence each.
     """
@@ -36,9 +48,7 @@ class Section(NamedTuple):
     run: runs.Run | None
     others: list[runs.Run]
     figure: bytes | None
-    table: pd.DataFrame | None
-    numeric: frozenset[str]
-    left_out: int
+    table: Printed | None
     verdicts: Sequence[Any]
     troubles: list[str]
 
@@ -55,21 +65,26 @@ def build(experiment: Experiment, module: Any, results: Path) -> Section:
     troubles = [f"{each.folder.name} {each.reason}." for each in broken]
     about = module.__doc__ or ""
     if not found:
-        return Section(experiment, about, None, [], None, None, frozenset(), 0, (), troubles)
+        return Section(experiment, about, None, [], None, None, (), troubles)
     shown, *others = found
     if shown.record["status"] != "finished":
         troubles.append(f"{shown.folder.name}, which is shown, did not finish: {runs.ending(shown.record)}.")
     figure = attempt("the figure", lambda: drawing(shown, module.figure), troubles)
-    rows = attempt("the table", lambda: getattr(module, "table", lambda rows: rows)(shown.rows), troubles)
+    table = attempt("the table", lambda: printed(getattr(module, "table", lambda rows: rows)(shown.rows)), troubles)
     verdicts = attempt("the verdicts", lambda: list(getattr(module, "verdict", lambda rows: [])(shown.rows)), troubles)
-    text = None if rows is None else tables.with_intervals(rows.head(tables.MAX_ROWS))
-    numeric = frozenset() if rows is None else frozenset(map(str, rows.select_dtypes("number").columns))
-    left_out = 0 if rows is None else max(0, len(rows) - tables.MAX_ROWS)
-    return Section(experiment, about, shown, others, figure, text, numeric, left_out, verdicts or (), troubles)
+    return Section(experiment, about, shown, others, figure, table, verdicts or (), troubles)
+
+
+def printed(rows: pd.DataFrame) -> Printed:
+    """Returns a frame as the command line prints it, all columns and as many rows."""
+    numeric = frozenset(map(str, rows.select_dtypes("number").columns))
+    return Printed(
+        tables.with_intervals(rows.head(tables.MAX_ROWS)), numeric, left_out=max(0, len(rows) - tables.MAX_ROWS)
+    )
 
 
 def attempt(what: str, call: Callable[[], T], troubles: list[str]) -> T | None:
-    """Returns what `call` returns, or None with a word about it: the rows may be older than the code that reads them."""
+    """Returns what `call` returns, or None and a word about it: the rows may be older than the code that reads them."""
     try:
         return call()
     except Exception as error:

@@ -11,7 +11,6 @@ A value without an interval has low = high = value. On a logarithmic axis a valu
 zero, as in the static figures.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -121,7 +120,7 @@ def dataset(
         "series": [
             {
                 "bound": pair[0],
-                "label": style.SERIES.get("/".join(pair), look).label,
+                "label": series_label(*pair),
                 "color": look.color,
                 "shape": MARKS[look.marker],
                 "dash": dash(look.dash),
@@ -148,9 +147,17 @@ def points(rows: pd.DataFrame, quantity: Quantity, order: Mapping[tuple[str, str
                 "value": value,
                 "low": low,
                 "high": high,
-                "text": tables.plus_minus(value, max(value - low, high - value)) if high > low else tables.number(value),
+                "text": tables.plus_minus(value, max(value - low, high - value))
+                if high > low
+                else tables.number(value),
                 "shown": bool(low > 0 or not quantity.log),
             }
+
+
+def series_label(bound: str, estimator: str) -> str:
+    """Returns what the figures call a pair."""
+    known = style.SERIES.get(f"{bound}/{estimator}")
+    return known.label if known else f"{bound_label(bound)}, {estimator.replace('_', ' ')}"
 
 
 def bound_label(name: str) -> str:

@@ -1,0 +1,262 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import style, sweep
+from experiments.report import __main__ as report
+from experiments.report import chart, markup, missing, runs, sections, story, sweeps
+from tests import reports
+from tests.reports import Config, Verdict, experiment, gaps, leave, module
+
+ROOT = Path(__file__).parents[2]
+FULL = Config()
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"><path id="p"/></svg>'
+
+
+def shown(results, name="a"):
+    return runs.found(results, name, FULL)[0][0].folder.name[:8]
+
+
+def test_the_story_is_every_experiment_that_make_runs_in_the_order_of_the_table():
+    told = story.experiments()
+    files = {path.stem for path in (ROOT / "experiments").glob("*.py") if "\ndef run(" in path.read_text()}
+    assert {each.name for each in told} == files
+    assert len(told) == len(files)
+    text = (ROOT / "experiments" / "README.md").read_text()
+    places = [text.index(f"`python -m experiments.{each.name}`") for each in told]
+    assert places == sorted(places)
+    assert all(each.question.endswith("?") and each.shows and each.time for each in told)
+
+
+def test_an_experiment_without_a_row_comes_last(tmp_path):
+    (tmp_path / "README.md").write_text(
+        "| q | command | s | t |\n|---|---|---|---|\n| B\\|? | `python -m experiments.b` | s | 1 |"
+    )
+    for name in "ab":
+        (tmp_path / f"{name}.py").write_text("def run(config, track): ...\n")
+    (tmp_path / "helper.py").write_text("    def run(): ...\n")
+    assert [(each.name, each.question) for each in story.experiments(tmp_path)] == [("b", "B|?"), ("a", "a")]
+
+
+def test_finished_before_interrupted_full_before_quick_then_the_newest(tmp_path):
+    leave(tmp_path, "a", 1, rows=gaps(), status="interrupted")
+    assert shown(tmp_path) == "20261101"
+    leave(tmp_path, "a", 2, rows=gaps(), argv=["--quick"], config={"num_steps": 1})
+    assert shown(tmp_path) == "20261102"
+    leave(tmp_path, "a", 3, rows=gaps(), config={"num_steps": 50})
+    leave(tmp_path, "a", 4, rows=gaps(), argv=["--quick"])
+    assert shown(tmp_path) == "20261103"
+    leave(tmp_path, "a", 5, rows=gaps())
+    leave(tmp_path, "a", 6, rows=gaps())
+    leave(tmp_path, "a", 7, rows=gaps(), status="failed")
+    assert shown(tmp_path) == "20261106"
+    found, _ = runs.found(tmp_path, "a", FULL)
+    assert [run.kind for run in found[:5]] == ["full", "full", "own settings", "quick", "quick"]
+    assert found[2].changed == ("num_steps = 50",)
+
+
+def test_what_cannot_be_read_is_named_with_its_reason(tmp_path):
+    leave(tmp_path, "a", 1, rows=None, status="failed", message="ValueError: no")
+    (leave(tmp_path, "a", 2, rows=gaps()) / "provenance.json").write_text("{")
+    (leave(tmp_path, "a", 3, rows=gaps()) / "provenance.json").write_text("[]")
+    (leave(tmp_path, "a", 4) / "rows.csv").write_text('K,gap\n1,"2\n3,4,5\n')
+    leave(tmp_path, "a", 5, rows=gaps(), experiment="b")
+    leave(tmp_path, "a", 6, rows=gaps(), status="dreaming")
+    (tmp_path / "a" / f"20261108T120000Z-{reports.HASH}").mkdir()
+    (tmp_path / "a" / "states").mkdir()
+    found, broken = runs.found(tmp_path, "a", FULL)
+    assert found == []
+    reasons = [each.reason for each in broken]
+    expected = [
+        "failed: ValueError: no",
+        "no provenance",
+        "list",
+        "rows.csv cannot be read",
+        "'b'",
+        "'dreaming'",
+        "empty",
+    ]
+    assert len(reasons) == len(expected)
+    assert all(part in reason for part, reason in zip(expected, reasons, strict=True)), reasons
+
+
+def test_a_run_without_a_figure_is_drawn_from_its_rows_and_one_with_several_shows_the_newest(tmp_path):
+    folder = leave(tmp_path, "a", 1, rows=gaps())
+    drawn = sections.build(experiment("a"), module(), tmp_path).figure
+    assert drawn is not None
+    assert b"<svg" in drawn
+    assert sorted(path.name for path in folder.iterdir()) == ["provenance.json", "rows.csv"]
+    for name, text in (("figure", "1"), ("figure-2", "2"), ("figure-10", "10")):
+        (folder / f"{name}.svg").write_text(text)
+    assert sections.build(experiment("a"), module(), tmp_path).figure == b"10"
+
+
+def test_code_that_does_not_fit_the_rows_is_a_trouble_and_the_rest_is_shown(tmp_path):
+    leave(tmp_path, "a", 1, rows=gaps(), svg=SVG)
+    section = sections.build(experiment("a"), module(verdict=lambda rows: rows["gone"], table=gaps), tmp_path)
+    first, second = section.troubles
+    assert "the table could not be made of these rows: ValueError" in first
+    assert "the verdicts could not be made of these rows: KeyError: 'gone'" in second
+    assert section.figure == SVG.encode()
+    assert section.verdicts == ()
+
+
+class Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.loads, self.ids, self.targets, self.tags = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.loads += [attributes[key] for key in ("src", "data", "srcset") if key in attributes]
+        self.loads += [attributes["href"]] if tag == "link" else []
+        self.targets += [attributes["href"]] if tag == "a" else []
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    results = tmp_path_factory.mktemp("results")
+    leave(results, "a", 1, rows=gaps(), svg=SVG, argv=["--note", "<script>alert(1)</script>"])
+    leave(results, "a", 2, rows=gaps(), status="interrupted", message="<b>SIGINT</b>")
+    leave(results, "sweep", 1, rows=reports.sweep_rows(), svg=SVG, config={"model": "toy"}, status="interrupted")
+    (results / "bench" / f"20261101T120000Z-{reports.HASH}").mkdir(parents=True)
+    verdicts = [Verdict("0 < <i>1</i>", "1 & 2", True), Verdict("no", "2", False), Verdict("open", "3", None)]
+    modules = {"a": module(verdict=lambda rows: verdicts), "never": module(), "sweep": module()}
+    steps = [experiment(name) for name in modules]
+    told = report.write(results, None, steps, modules.__getitem__, lambda names, _: {"never": "It failed."})
+    text = told[0].read_text()
+    parsed = Links()
+    parsed.feed(text)
+    return text, parsed, told
+
+
+def test_the_page_loads_nothing_and_every_link_of_it_leads_to_a_place_on_it(written):
+    text, parsed, _ = written
+    assert parsed.loads
+    assert all(source.startswith("data:") for source in parsed.loads)
+    assert parsed.targets
+    assert {target.removeprefix("#") for target in parsed.targets} <= set(parsed.ids)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    style_sheet = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    assert "url(" not in style_sheet
+    assert "@import" not in style_sheet
+
+
+def test_what_runs_and_verdicts_say_is_text(written):
+    text, _, _ = written
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "0 &lt; &lt;i&gt;1&lt;/i&gt;" in text
+    assert "1 &amp; 2" in text
+    assert "Is 1 &lt; 2 &amp; 3 &gt; 2?" in text
+    assert "that <code>a</code> &lt; all" in text
+
+
+def test_the_page_says_what_is_missing_and_what_is_unfinished(written):
+    text, parsed, (path, failed) = written
+    assert (path.name, failed) == ("report.html", {"never": "It failed."})
+    assert "<code>never</code>: It failed." in text
+    assert "python -m experiments.never</code> runs it" in text
+    assert "The full run takes 9 min." in text
+    assert "did not finish: interrupted" in text
+    assert "not on this page: bench." in text
+    assert "2 of 3 experiments have a run" in text
+    assert parsed.tags.count("h1") == 1
+    assert re.findall(r"</span> ([^<]*)</span>", text)[:3] == ["1 fails", "1 not resolved", "1 holds"]
+
+
+def test_the_table_is_the_experiments_own_with_intervals_and_a_word_on_rows_left_out(tmp_path):
+    table = pd.concat([gaps()] * 31)
+    leave(tmp_path, "a", 1, rows=table, svg=SVG)
+    section = sections.build(experiment("a"), module(table=lambda rows: rows.assign(K=rows["K"] + 1)), tmp_path)
+    shown, numeric, left_out = section.table
+    assert (len(shown), left_out) == (60, 2)
+    assert list(shown.columns) == ["K", "gap"]
+    assert list(shown.iloc[0]) == ["2", "1.00 ± 0.10"]
+    text = markup.table(shown, numeric, "caption")
+    assert text.count('scope="row"') == 60
+    assert text.count('scope="col"') == 2
+
+
+def test_a_sweep_becomes_the_series_of_its_own_figure(written):
+    text, _, _ = written
+    (data,) = json.loads(re.search(r'id="view-data">(.*?)</script>', text, re.DOTALL)[1])
+    looks = sweep.looks(reports.sweep_rows())
+    assert [series["color"] for series in data["series"]] == [look.color for look in looks.values()]
+    assert [series["dash"] for series in data["series"]] == [[1, 0], [1, 0], [8, 3], [8, 3]]
+    points = {each["name"]: each["points"] for each in data["quantities"]}
+    snr = points[f"{sweeps.PHI}/snr"]
+    assert [(p["series"], p["k"]) for p in snr] == [(s, k) for s in range(4) for k in (1, 16)]
+    np.testing.assert_allclose([p["value"] for p in snr], [0.1, 1.6, 0.2, 3.2, 0.2, 3.2, 0.4, 6.4])
+    assert snr[1]["text"] == "1.600 ± 0.050"
+    assert all(not point["shown"] for point in points[f"{sweeps.PHI}/relative_bias"])
+    assert f"{sweeps.PHI}/cosine" not in points
+
+
+def test_the_sets_of_sample_sweep_are_its_parameter_points():
+    names = {
+        "parameters": "trained",
+        "objective": "iwae",
+        "estimator": "vimco",
+        "num_samples": 4,
+        "milliseconds": np.nan,
+    }
+    row = names | reports.around("bound", -3.0) | reports.around("snr_phi", 0.04) | reports.around("gap", 0.5)
+    data = sweeps.of_samples(pd.DataFrame([row, row | {"parameters": "perturbed", "bound": -9.0}]), "perturbed", "")
+    assert [(each["name"], each["points"][0]["value"]) for each in data["quantities"]] == [
+        (f"{sweeps.BOUND}/value", -9.0),
+        (f"{sweeps.BOUND}/gap", 0.5),
+        (f"{sweeps.PHI}/snr_phi", 0.04),
+    ]
+    assert not data["quantities"][2]["points"][0]["shown"]
+    assert data["series"][0]["label"] == style.SERIES["iwae/vimco"].label
+
+
+def test_data_cannot_end_the_script_and_every_marker_has_a_path():
+    assert "</script" not in chart.as_json(["</script>"])
+    assert json.loads(chart.as_json(["</script>"])) == ["</script>"]
+    assert {series.marker for series in style.SERIES.values() if series.marker} | set(style.MARKERS) <= set(
+        sweeps.MARKS
+    )
+
+
+def test_missing_experiments_are_run_in_their_quick_form_and_failures_are_told(tmp_path, capsys):
+    commands = []
+    call = lambda command: commands.append(command) or int(command[2] == "experiments.b")  # noqa: E731
+    failed = missing.run_quick(["a", "b"], tmp_path, call)
+    assert [command[1:] for command in commands] == [
+        ["-m", f"experiments.{name}", "--quick", "--out", str(tmp_path)] for name in "ab"
+    ]
+    assert list(failed) == ["b"]
+    assert "exit status 1" in failed["b"]
+    assert "2 experiments have no run" in capsys.readouterr().err
+
+
+def test_only_experiments_without_a_run_that_can_be_shown_are_missing(tmp_path):
+    leave(tmp_path, "a", 1, rows=gaps(), svg=SVG)
+    leave(tmp_path, "b", 1, rows=None, status="failed")
+    asked = []
+    report.write(
+        tmp_path,
+        tmp_path / "x" / "p.html",
+        [experiment("a"), experiment("b")],
+        lambda name: module(),
+        lambda names, _: asked.extend(names) or {},
+    )
+    assert asked == ["b"]
+    assert (tmp_path / "x" / "p.html").exists()
+
+
+def test_an_unknown_folder_and_a_page_that_cannot_be_written_are_one_line(tmp_path):
+    with pytest.raises(SystemExit, match="no folder: give the one that the experiments wrote to"):
+        report.main([str(tmp_path / "none")])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="error: cannot write .*page.html: File exists"):
+        report.write(tmp_path, tmp_path / "file" / "page.html", [], module, missing.leave)
