@@ -34,8 +34,8 @@ class Options:
     Attributes:
       results: the folder that the experiments wrote to, their `--out`.
       out: the page; `report.html` in the folder of results if not given. An earlier one is replaced.
-      missing: what to do about experiments without a run: run their quick forms, about ten minutes for all of them on
-        two cores, or leave them, with their commands on the page.
+      missing: what to do about experiments without a run: run their quick forms, ten to twenty minutes for all of them
+        on two cores, or leave them, with their commands on the page.
     """
 
     results: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULTS_DIR")] = RESULTS

@@ -43,7 +43,7 @@ def specification(scale: alt.Scale) -> dict[str, Any]:
 
 def script() -> str:
     """Returns Vega, Vega-Lite and Vega-Embed as one script that loads nothing; it defines `vegaEmbed`."""
-    return vl_convert.javascript_bundle().replace("</script", r"<\/script")
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", r"<\/script")
 
 
 def as_json(value: Any) -> str:

@@ -1,5 +1,7 @@
 """The interactive view of the sweeps: its data, its controls, and what stands there without any sweep."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from experiments import sweep
@@ -11,34 +13,43 @@ from experiments.report.sections import Section, attempt
 TITLE = "The sweeps: choose bound, estimators and quantity"
 CONTROLS = (("view-set", "sweep"), ("view-bound", "bound"), ("view-quantity", "quantity"))
 
+Maker = tuple[Run, Callable[[], dict[str, Any]]]
+"""A run, and what makes a set of it."""
+
 
 def datasets(sections: dict[str, Section]) -> list[dict[str, Any]]:
-    """Returns the sets that can be chosen: the newest run of each model's sweep, then those of `sample_sweep`.
+    """Returns the sets that can be chosen: the best run of each model's sweep, then the points of `sample_sweep`.
 
     A run whose rows cannot be read this way is a trouble of its section.
     """
     found = []
-    for name, split in (("sweep", by_model), ("sample_sweep", by_point)):
+    for name, chosen in (("sweep", of_models), ("sample_sweep", of_points)):
         section = sections.get(name)
         if section is not None and section.run is not None:
-            runs = [section.run, *section.others]
-            found += attempt("the interactive view", lambda split=split, runs=runs: split(runs), section.troubles) or []
-    return [each for each in found if each["quantities"]]
+            for run, make in chosen([section.run, *section.others]):
+                found.append(attempt(f"the interactive view of {run.folder.name}", make, section.troubles))
+    return [each for each in found if each is not None and each["quantities"]]
 
 
-def by_model(runs: list[Run]) -> list[dict[str, Any]]:
-    """Returns a set for the first run of each model of the zoo."""
+def of_models(runs: list[Run]) -> list[Maker]:
+    """Returns the first run of each model of the zoo."""
     first: dict[str, Run] = {}
     for run in runs:
         first.setdefault(str(run.record["config"].get("model")), run)
-    defined = [(sweep.defined(run.rows), run) for run in first.values()]
-    return [sweeps.of_sweep(rows, sweep.looks(rows), note(run)) for rows, run in defined if len(rows)]
+    return [(run, functools.partial(of_model, run)) for run in first.values()]
 
 
-def by_point(runs: list[Run]) -> list[dict[str, Any]]:
-    """Returns a set for each parameter point of the first run."""
-    rows = runs[0].rows
-    return [sweeps.of_samples(rows, point, note(runs[0])) for point in dict.fromkeys(rows["parameters"])]
+def of_model(run: Run) -> dict[str, Any]:
+    """Returns the set of one sweep."""
+    rows = sweep.defined(run.rows)
+    return sweeps.of_sweep(rows, sweep.looks(rows), note(run))
+
+
+def of_points(runs: list[Run]) -> list[Maker]:
+    """Returns each parameter point of the first run."""
+    run = runs[0]
+    points = dict.fromkeys(run.rows.get("parameters", ["trained"]))
+    return [(run, functools.partial(sweeps.of_samples, run.rows, point, note(run))) for point in points]
 
 
 def note(run: Run) -> str:

@@ -17,15 +17,23 @@ def run_quick(
       call: runs a command and returns its exit status.
     """
     if names:
-        say(f"{len(names)} experiments have no run in {results}: each is run in its quick form now, most take half a")
-        say(f"minute and none more than a few ({', '.join(names)}). --missing leave writes the page without them.")
+        say(f"{len(names)} experiments have no run in {results}: {', '.join(names)}")
+        say("Each is run in its quick form now, seconds to three minutes each; --missing leave goes without.")
     failed = {}
     for number, name in enumerate(names, 1):
         say(f"experiment {name} ({number} of {len(names)})")
-        status = call([sys.executable, "-m", f"experiments.{name}", "--quick", "--out", str(results)])
+        status = stoppable(call, [sys.executable, "-m", f"experiments.{name}", "--quick", "--out", str(results)])
         if status:
             failed[name] = f"Its quick form, run for this page, failed with exit status {status}."
     return failed
+
+
+def stoppable(call: Callable[[Sequence[str]], int], command: Sequence[str]) -> int:
+    """Calls `call(command)`; Ctrl-C, which stops the experiment too, ends the program with a line."""
+    try:
+        return call(command)
+    except KeyboardInterrupt:
+        raise SystemExit("stopped: what has run is kept, and the next report runs the rest") from None
 
 
 def leave(names: Sequence[str], results: Path) -> dict[str, str]:

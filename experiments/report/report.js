@@ -38,7 +38,7 @@
       const options = set.quantities.filter((each) => each.group === group);
       return element("optgroup", { label: group }, ...options.map((q) => element("option", { value: q.name }, q.label)));
     });
-    refill(at("view-quantity"), groups, at("view-quantity").value || "of the gradient φ̄ of the guide/snr");
+    refill(at("view-quantity"), groups, at("view-quantity").value || "of the gradient φ̄ of the guide/signal-to-noise ratio");
     at("view-note").textContent = set.note;
     offerSeries();
   }

@@ -20,7 +20,7 @@ NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(-\d+)?")
 
 NEEDED = {"experiment": str, "status": str, "started": str, "config": dict, "seed": int, "argv": list}
 STATUSES = ("finished", "interrupted", "failed", "running")
-KINDS = ("full", "own settings", "quick")
+KINDS = ("full", "custom", "quick")
 
 
 class Run(NamedTuple):
@@ -30,7 +30,7 @@ class Run(NamedTuple):
       folder: of the run.
       record: its provenance.
       rows: as reported.
-      kind: "full", the configuration that the experiment has today; "quick"; or "own settings".
+      kind: "full", the configuration that the experiment has today; "quick"; or "custom".
       changed: the settings that differ from the full configuration, as `name = value`.
     """
 
@@ -104,9 +104,10 @@ def wrong(record: Any, name: str) -> str:
 
 def ending(record: dict[str, Any]) -> str:
     """Returns how a run ended, in words."""
-    words = {"running": "running: it goes on, or its process was killed"}
+    if record["status"] == "running":
+        return "running: it goes on, or its process was killed"
     message = record.get("message")
-    return words.get(record["status"], record["status"]) + (f": {message}" if message else "")
+    return f"{record['status']}: {message}" if message else str(record["status"])
 
 
 def described(record: dict[str, Any], config: Any) -> tuple[str, tuple[str, ...]]:
@@ -117,7 +118,7 @@ def described(record: dict[str, Any], config: Any) -> tuple[str, tuple[str, ...]
     changed = tuple(f"{key} = {now.get(key, 'none')}" for key in names if now.get(key) != full.get(key))
     if "--quick" in record["argv"]:
         return "quick", changed
-    return ("own settings", changed) if changed else ("full", ())
+    return ("custom", changed) if changed else ("full", ())
 
 
 def unknown(results: Path, names: Sequence[str]) -> list[str]:

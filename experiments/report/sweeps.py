@@ -108,7 +108,7 @@ def dataset(
     """Returns a set; quantities without any number are left out."""
     order = {pair: number for number, pair in enumerate(looks)}
     quantities = [
-        {"name": f"{group}/{each.column}", "label": each.label, "group": group, "log": each.log, "points": found}
+        {"name": f"{group}/{each.label}", "label": each.label, "group": group, "log": each.log, "points": found}
         for group, rows, chosen in named
         for each in chosen
         if (found := list(points(rows, each, order)))

@@ -56,7 +56,7 @@ def test_finished_before_interrupted_full_before_quick_then_the_newest(tmp_path)
     leave(tmp_path, "a", 7, rows=gaps(), status="failed")
     assert shown(tmp_path) == "20261106"
     found, _ = runs.found(tmp_path, "a", FULL)
-    assert [run.kind for run in found[:5]] == ["full", "full", "own settings", "quick", "quick"]
+    assert [run.kind for run in found[:5]] == ["full", "full", "custom", "quick", "quick"]
     assert found[2].changed == ("num_steps = 50",)
 
 
@@ -176,6 +176,7 @@ def test_the_table_is_the_experiments_own_with_intervals_and_a_word_on_rows_left
     table = pd.concat([gaps()] * 31)
     leave(tmp_path, "a", 1, rows=table, svg=SVG)
     section = sections.build(experiment("a"), module(table=lambda rows: rows.assign(K=rows["K"] + 1)), tmp_path)
+    assert section.table is not None
     shown, numeric, left_out = section.table
     assert (len(shown), left_out) == (60, 2)
     assert list(shown.columns) == ["K", "gap"]
@@ -192,12 +193,12 @@ def test_a_sweep_becomes_the_series_of_its_own_figure(written):
     assert [series["color"] for series in data["series"]] == [look.color for look in looks.values()]
     assert [series["dash"] for series in data["series"]] == [[1, 0], [1, 0], [8, 3], [8, 3]]
     points = {each["name"]: each["points"] for each in data["quantities"]}
-    snr = points[f"{sweeps.PHI}/snr"]
+    snr = points[f"{sweeps.PHI}/signal-to-noise ratio"]
     assert [(p["series"], p["k"]) for p in snr] == [(s, k) for s in range(4) for k in (1, 16)]
     np.testing.assert_allclose([p["value"] for p in snr], [0.1, 1.6, 0.2, 3.2, 0.2, 3.2, 0.4, 6.4])
     assert snr[1]["text"] == "1.600 ± 0.050"
-    assert all(not point["shown"] for point in points[f"{sweeps.PHI}/relative_bias"])
-    assert f"{sweeps.PHI}/cosine" not in points
+    assert all(not point["shown"] for point in points[f"{sweeps.PHI}/bias ÷ length of the true gradient"])
+    assert f"{sweeps.PHI}/cosine with the true gradient" not in points
 
 
 def test_the_sets_of_sample_sweep_are_its_parameter_points():
@@ -211,9 +212,9 @@ def test_the_sets_of_sample_sweep_are_its_parameter_points():
     row = names | reports.around("bound", -3.0) | reports.around("snr_phi", 0.04) | reports.around("gap", 0.5)
     data = sweeps.of_samples(pd.DataFrame([row, row | {"parameters": "perturbed", "bound": -9.0}]), "perturbed", "")
     assert [(each["name"], each["points"][0]["value"]) for each in data["quantities"]] == [
-        (f"{sweeps.BOUND}/value", -9.0),
-        (f"{sweeps.BOUND}/gap", 0.5),
-        (f"{sweeps.PHI}/snr_phi", 0.04),
+        (f"{sweeps.BOUND}/value, nats per digit", -9.0),
+        (f"{sweeps.BOUND}/gap to log p(x), nats per digit", 0.5),
+        (f"{sweeps.PHI}/signal-to-noise ratio", 0.04),
     ]
     assert not data["quantities"][2]["points"][0]["shown"]
     assert data["series"][0]["label"] == style.SERIES["iwae/vimco"].label
@@ -237,6 +238,14 @@ def test_missing_experiments_are_run_in_their_quick_form_and_failures_are_told(t
     assert list(failed) == ["b"]
     assert "exit status 1" in failed["b"]
     assert "2 experiments have no run" in capsys.readouterr().err
+
+
+def test_ctrl_c_during_a_quick_run_ends_with_a_line(tmp_path):
+    def stopped(command):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="what has run is kept"):
+        missing.run_quick(["a"], tmp_path, stopped)
 
 
 def test_only_experiments_without_a_run_that_can_be_shown_are_missing(tmp_path):
