@@ -36,7 +36,7 @@
     refill(at("view-bound"), [element("option", { value: "" }, "all"), ...bounds], at("view-bound").value);
     const groups = [...new Set(set.quantities.map((each) => each.group))].map((group) => {
       const options = set.quantities.filter((each) => each.group === group);
-      return element("optgroup", { label: group }, ...options.map((q) => element("option", { value: q.name }, q.label)));
+      return element("optgroup", { label: group }, ...options.map((q) => element("option", { value: q.name }, q.option)));
     });
     refill(at("view-quantity"), groups, at("view-quantity").value || "of the gradient φ̄ of the guide/signal-to-noise ratio");
     at("view-note").textContent = set.note;

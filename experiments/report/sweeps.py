@@ -5,7 +5,7 @@ A set is plain data, as the page's script reads it:
     label, note        which sweep, and where it comes from
     bounds             [{name, label}]
     series             [{bound, label, color, shape, dash}]
-    quantities         [{name, label, group, log, points: [{series, k, value, low, high, text, shown}]}]
+    quantities         [{name, label, option, group, log, points: [{series, k, value, low, high, text, shown}]}]
 
 A value without an interval has low = high = value. On a logarithmic axis a value is shown where its interval is above
 zero, as in the static figures.
@@ -20,6 +20,8 @@ import pandas as pd
 from experiments import style, tables
 
 BOUND, THETA, PHI = "of the bound", "of the gradient θ̄ of the model", "of the gradient φ̄ of the guide"
+
+SHORT = {BOUND: "", THETA: " of θ̄", PHI: " of φ̄"}
 
 
 class Quantity(NamedTuple):
@@ -108,7 +110,14 @@ def dataset(
     """Returns a set; quantities without any number are left out."""
     order = {pair: number for number, pair in enumerate(looks)}
     quantities = [
-        {"name": f"{group}/{each.label}", "label": each.label, "group": group, "log": each.log, "points": found}
+        {
+            "name": f"{group}/{each.label}",
+            "label": each.label,
+            "option": each.label + SHORT[group],
+            "group": group,
+            "log": each.log,
+            "points": found,
+        }
         for group, rows, chosen in named
         for each in chosen
         if (found := list(points(rows, each, order)))
