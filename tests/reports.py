@@ -74,6 +74,7 @@ def around(name, value, half=0.05):
 
 
 def figure(rows):
+    """Draws a line & no more."""
     drawn, axes = style.panels()
     axes[0, 0].plot([1, 2])
     return drawn

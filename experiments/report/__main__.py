@@ -61,8 +61,15 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
 
 def load(name: str) -> Any:
-    """Imports the module of an experiment."""
-    return importlib.import_module(f"experiments.{name}")
+    """Imports the module of an experiment.
+
+    Raises:
+      SystemExit: it has no `Config` or no `figure`.
+    """
+    module = importlib.import_module(f"experiments.{name}")
+    if lacking := [part for part in ("Config", "figure") if not hasattr(module, part)]:
+        raise SystemExit(f"error: experiments/{name}.py defines run() and no {lacking[0]}: see experiments/README.md.")
+    return module
 
 
 def write(

@@ -48,7 +48,7 @@ def of_model(run: Run) -> dict[str, Any]:
 def of_points(runs: list[Run]) -> list[Maker]:
     """Returns each parameter point of the first run."""
     run = runs[0]
-    points = dict.fromkeys(run.rows.get("parameters", ["trained"]))
+    points = run.rows["parameters"].unique() if "parameters" in run.rows else ["trained"]
     return [(run, functools.partial(sweeps.of_samples, run.rows, point, note(run))) for point in points]
 
 

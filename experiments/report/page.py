@@ -137,9 +137,9 @@ def present(section: Section, run: Run) -> str:
     if section.verdicts:
         parts += [tag("h3", "Verdicts"), items("ul", map(judged, section.verdicts), class_="verdicts")]
     if section.figure is not None:
-        description = f"{question} Figure drawn by {section.experiment.name}: its values are in the table that follows."
-        drawn = scrolling(f"Figure: {question}", image(section.figure, description), "box drawing")
-        parts.append(tag("figure", drawn))
+        drawn = image(section.figure, f"Figure for the question: {question} {section.caption}")
+        box = scrolling(f"Figure: {question}", drawn, "box drawing")
+        parts.append(tag("figure", box, tag("figcaption", text(section.caption), class_="meta")))
     if section.table is not None:
         more = f"; {section.table.left_out} more rows are in rows.csv" if section.table.left_out else ""
         caption = f"{question} Value ± half of a 95 % interval{more}"

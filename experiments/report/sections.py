@@ -1,5 +1,6 @@
 """What the page says of one experiment, from the run to show: its figure, its table, its verdicts, and what failed."""
 
+import inspect
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ class Section(NamedTuple):
       run: the run that is shown; None where there is none.
       others: the other runs that could be shown, the next best first.
       figure: as SVG; None where there is no run, or it could not be drawn.
+      caption: what the figure draws, a sentence.
       table: of the same run; None likewise.
       verdicts: of its rows against the exact answers; empty where the experiment has none.
       troubles: what went wrong, a sentence each.
@@ -48,6 +50,7 @@ class Section(NamedTuple):
     run: runs.Run | None
     others: list[runs.Run]
     figure: bytes | None
+    caption: str
     table: Printed | None
     verdicts: Sequence[Any]
     troubles: list[str]
@@ -65,14 +68,14 @@ def build(experiment: Experiment, module: Any, results: Path) -> Section:
     troubles = [f"{each.folder.name} {each.reason}." for each in broken]
     about = module.__doc__ or ""
     if not found:
-        return Section(experiment, about, None, [], None, None, (), troubles)
+        return Section(experiment, about, None, [], None, "", None, (), troubles)
     shown, *others = found
     if shown.record["status"] != "finished":
         troubles.append(f"{shown.folder.name}, which is shown, did not finish: {runs.ending(shown.record)}.")
     figure = attempt("the figure", lambda: drawing(shown, module.figure), troubles)
     table = attempt("the table", lambda: printed(getattr(module, "table", lambda rows: rows)(shown.rows)), troubles)
     verdicts = attempt("the verdicts", lambda: list(getattr(module, "verdict", lambda rows: [])(shown.rows)), troubles)
-    return Section(experiment, about, shown, others, figure, table, verdicts or (), troubles)
+    return Section(experiment, about, shown, others, figure, caption(module.figure), table, verdicts or (), troubles)
 
 
 def printed(rows: pd.DataFrame) -> Printed:
@@ -90,6 +93,13 @@ def attempt(what: str, call: Callable[[], T], troubles: list[str]) -> T | None:
     except Exception as error:
         troubles.append(f"{what} could not be made of these rows: {type(error).__name__}: {error}.")
         return None
+
+
+def caption(figure: Callable[..., Any]) -> str:
+    """Returns what a `figure(rows)` draws, from the first sentence of its docstring; "" where it has none."""
+    first = (inspect.getdoc(figure) or "").partition("\n\n")[0].replace("\n", " ")
+    said = re.sub(r"^Draws,? ", "", first)
+    return said[:1].upper() + said[1:]
 
 
 def drawing(run: runs.Run, figure: Callable[[pd.DataFrame], Any]) -> bytes:
