@@ -94,7 +94,7 @@
     const title = `${quantity.label}, ${quantity.group}`;
     at("view-title").textContent = title.charAt(0).toUpperCase() + title.slice(1);
     at("view-chart").setAttribute("aria-label", `Chart of ${title} against the number of samples K`);
-    write(quantity, shown.length);
+    write(quantity);
     const spec = { ...specs[quantity.log ? "log" : "linear"], datasets: { rows: shown } };
     const made = await vegaEmbed("#view-plot", spec, options());
     if (mine !== drawing) return made.finalize();
@@ -137,8 +137,10 @@
     at("view-point").textContent = points.length ? "Point at a mark, or go to it by Tab and the arrow keys." : "";
   }
 
+  const unresolved = (point) => !point.shown && point.value !== null;
+
   // The same numbers as text, those that the chart leaves out too.
-  function write(quantity, shown) {
+  function write(quantity) {
     const chosen = chosenSeries();
     const found = quantity.points.filter((point) => chosen.some(([number]) => number === point.series));
     const ks = [...new Set(found.map((point) => point.k))].sort((a, b) => a - b);
@@ -147,14 +149,14 @@
     const body = chosen.map(([number, series]) => {
       const cells = ks.map((k) => {
         const point = found.find((each) => each.series === number && each.k === k);
-        const text = point ? point.text + (point.shown ? "" : " *") : "–";
+        const text = point ? point.text + (unresolved(point) ? " *" : "") : "–";
         return element("td", { className: "number" }, text);
       });
       return element("tr", {}, element("th", { scope: "row" }, series.label), ...cells);
     });
     at("view-head").replaceChildren(head);
     at("view-body").replaceChildren(...body);
-    const out = found.length - shown;
+    const out = found.filter(unresolved).length;
     at("view-status").textContent =
       `${chosen.length} series, ${found.length} values.` +
       (out ? ` ${out} marked * not resolved from zero: not drawn on the logarithmic axis.` : "");

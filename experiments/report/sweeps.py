@@ -8,7 +8,7 @@ A set is plain data, as the page's script reads it:
     quantities         [{name, label, option, group, log, points: [{series, k, value, low, high, text, shown}]}]
 
 A value without an interval has low = high = value. On a logarithmic axis a value is shown where its interval is above
-zero, as in the static figures.
+zero, as in the static figures. JSON has no infinity: such a value is null, and its text says what it is.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -141,26 +141,28 @@ def dataset(
 
 
 def points(rows: pd.DataFrame, quantity: Quantity, order: Mapping[tuple[str, str], int]) -> Iterator[dict[str, Any]]:
-    """Yields the points of a column, those that are numbers."""
+    """Yields the points of a column; NaN, of what was not measured, is left out."""
     column = quantity.column
     if column not in rows:
         return
     names = [column] * 3 if f"{column}_low" not in rows else [column, f"{column}_low", f"{column}_high"]
     cells = rows[["bound", "estimator", "num_samples", *names]].itertuples(index=False, name=None)
-    for bound, estimator, k, value, low, high in cells:
-        if np.isfinite(value):
-            low, high = (end if np.isfinite(end) else value for end in (low, high))
-            yield {
-                "series": order[bound, estimator],
-                "k": int(k),
-                "value": value,
-                "low": low,
-                "high": high,
-                "text": tables.plus_minus(value, max(value - low, high - value))
-                if high > low
-                else tables.number(value),
-                "shown": bool(low > 0 or not quantity.log),
-            }
+    for bound, estimator, k, *ends in cells:
+        if not np.isnan(ends[0]):
+            yield {"series": order[bound, estimator], "k": int(k)} | drawn(quantity, *ends)
+
+
+def drawn(quantity: Quantity, value: float, low: float, high: float) -> dict[str, Any]:
+    """Returns a value as it is written and as it is drawn: an infinite one is only written."""
+    ends = [end if np.isfinite(end) else value for end in (low, high)]
+    finite = bool(np.isfinite(value))
+    return {
+        "value": value if finite else None,
+        "low": ends[0] if finite else None,
+        "high": ends[1] if finite else None,
+        "text": tables.plus_minus(value, max(value - low, high - value)) if high > low else tables.number(value),
+        "shown": finite and bool(ends[0] > 0 or not quantity.log),
+    }
 
 
 def series_label(bound: str, estimator: str) -> str:

@@ -118,6 +118,16 @@ def test_the_sets_of_sample_sweep_are_its_parameter_points():
     assert data["series"][0]["label"] == style.SERIES["iwae/vimco"].label
 
 
+def test_infinite_values_are_written_and_not_drawn():
+    quantity = sweeps.Quantity("variance", "variance", log=True)
+    finite = sweeps.drawn(quantity, 2.0, 1.0, np.inf)
+    assert (finite["high"], finite["text"], finite["shown"]) == (2.0, "2 ± inf", True)
+    infinite = sweeps.drawn(quantity, -np.inf, -np.inf, 1.0)
+    assert (infinite["value"], infinite["shown"]) == (None, False)
+    assert infinite["text"].startswith("-inf")
+    assert chart.as_json([finite, infinite])
+
+
 def test_data_cannot_end_the_script_and_every_marker_has_a_path():
     assert "</script" not in chart.as_json(["</script>"])
     assert json.loads(chart.as_json(["</script>"])) == ["</script>"]
