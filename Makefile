@@ -56,7 +56,7 @@ echo "$$key" >"$(STAMP)" || \
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format certify bench bench-peers experiments dist constraints python clean
+.PHONY: help venv run test check format certify bench bench-peers experiments dist constraints python clean report
 # One target at a time under `make -j` too: targets share the environment, and a timing must not share the machine.
 .NOTPARALLEL:
 
@@ -65,7 +65,7 @@ help: ## print this list
 	@echo
 	@echo "PYTHON=python3.12   the Python to build the environment with (now: $(PYTHON))"
 	@echo "VENV=DIR            the environment's folder (now: $(VENV))"
-	@echo "ARGS='...'          passed on by run, test, certify, bench, bench-peers and experiments, as in: make test ARGS='-k iwae'"
+	@echo "ARGS='...'          passed on by run, test, certify, bench, bench-peers, experiments and report, as in: make test ARGS='-k iwae'"
 	@echo "QUICK=1             makes 'make experiments' use the quick forms: minutes in all, and docs/figures stays as it is"
 	@echo "JOBS=2              how many experiments run at a time: more than 1 spoils the times that they report"
 
@@ -116,6 +116,9 @@ experiments: venv ## run every experiment, each experiments/*.py that defines ru
 
 dist: venv ## build wheel and sdist into dist/, and test each in an environment of its own
 	@.ci/dist $(RUN)
+
+report: venv ## write results/report.html, one page of every result; an experiment without a run is run in its quick form
+	@$(RUN) -m experiments.report $(ARGS)
 
 constraints: ## pin the newest releases that fit, for all Pythons and extras
 	@$(FIND_PYTHON); \

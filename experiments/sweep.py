@@ -348,21 +348,26 @@ def figure(rows: pd.DataFrame) -> Figure:
 def lines(axes: Axes, rows: pd.DataFrame, column: str) -> None:
     """Draws a column for every pair; of what is positive by nature, only what is resolved from zero."""
     positive, seen = column != "value", False
-    colours = dict(zip(dict.fromkeys(rows["estimator"]), itertools.cycle((*style.PALETTE, style.GREY)), strict=False))
-    markers = dict(zip(colours, itertools.cycle(style.MARKERS), strict=False))
-    dashes = dict(zip(dict.fromkeys(rows["bound"]), itertools.cycle(style.DASHES), strict=False))
-    for bound, estimator in dict.fromkeys(zip(rows["bound"], rows["estimator"], strict=True)):
-        here = rows.query(f"bound == '{bound}' and estimator == '{estimator}'")
+    for pair, look in looks(rows).items():
+        here = rows.query(f"bound == '{pair[0]}' and estimator == '{pair[1]}'")
         shown = here.query(f"{column}_low > 0") if positive else here
         seen |= not shown.empty
-        label = f"{bound}, {estimator}"
-        look = style.Series(label, colours[estimator], markers[estimator], dashes[bound])
         style.band(axes, shown, "num_samples", column, **style.keywords(look))
     if not seen:
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=style.GREY)
         axes.set_yticks([])
     elif positive:
         style.log_axis(axes)
+
+
+def looks(rows: pd.DataFrame) -> dict[tuple[str, str], style.Series]:
+    """Returns how each pair of bound and estimator looks: colour and marker say the estimator, dashes the bound."""
+    estimators, bounds = (dict.fromkeys(rows[column]) for column in ("estimator", "bound"))
+    colours = dict(zip(estimators, itertools.cycle((*style.PALETTE, style.GREY)), strict=False))
+    markers = dict(zip(estimators, itertools.cycle(style.MARKERS), strict=False))
+    dashes = dict(zip(bounds, itertools.cycle(style.DASHES), strict=False))
+    pairs = dict.fromkeys(zip(rows["bound"], rows["estimator"], strict=True))
+    return {(b, e): style.Series(f"{b}, {e}", colours[e], markers[e], dashes[b]) for b, e in pairs}
 
 
 def main() -> None:
