@@ -105,7 +105,7 @@ def claimed(estimator: str) -> str:
     if FORWARD_KL in kinds:
         return "−∇KL(p ‖ q), bias O(1/K)"
     if BIASED in kinds:
-        return "∇E[L] for the ELBO and at K = 1; else biased, by −E Σ h_k ∂_z log w_k ∂_φ z_k, at every K"
+        return "∇E[L] for the ELBO and at K = 1; else biased, by E Σ h_k ∂_z log w_k ∂_φ z_k, at every K"
     return "∇E[L]" if ESTIMATORS[estimator].sign > 0 else "−∇E[L]"
 
 

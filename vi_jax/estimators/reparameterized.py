@@ -32,7 +32,7 @@ def sticking_the_landing(bound: BoundFn, log_w: jax.Array) -> Coefficients:
         model = path = a,  score = 0
 
     Unbiased where diag ∇²L ≡ 0: for the ELBO at any K, and for any bound at K = 1. Otherwise biased, by
-    −E Σ_k h_k ∂_z log w_k ∂_φ z_k. One backward pass.
+    E Σ_k h_k ∂_z log w_k ∂_φ z_k. One backward pass.
 
     Roeder, Wu and Duvenaud, "Sticking the Landing" (arXiv:1703.09194).
     """
