@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 _SECTION = re.compile(r"(?m)^(Args|Attributes|Returns|Yields|Raises):[ ]*$\n")
 _ENTRY = re.compile(r"(?m)^(?=\S)")
@@ -19,12 +19,8 @@ def first_sentence(text: str) -> str:
     return match[0] if match else paragraph
 
 
-def to_markdown(text: str, types: Mapping[str, str]) -> str:
-    """Returns the docstring as MyST Markdown.
-
-    Args:
-      text: a docstring, without its indentation.
-      types: of the attributes, by name, to be shown beside them.
+def to_markdown(text: str) -> str:
+    """Returns a docstring, without its indentation, as MyST Markdown.
 
     Raises:
       ValueError: an entry of a section is not `name: text`.
@@ -33,7 +29,7 @@ def to_markdown(text: str, types: Mapping[str, str]) -> str:
     parts = [head.rstrip()]
     for name, body in zip(rest[::2], rest[1::2], strict=True):
         block, after = _split_off(body)
-        parts.append(f":{LABELS.get(name, name)}:\n" + _indent("\n".join(_entries(name, block, types))))
+        parts.append(f":{LABELS.get(name, name)}:\n" + _indent("\n".join(_entries(name, block))))
         if after:
             parts.append(after)
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -46,7 +42,7 @@ def _split_off(body: str) -> tuple[str, str]:
     return textwrap.dedent(body[:end]).strip("\n"), body[end:].strip()
 
 
-def _entries(section: str, block: str, types: Mapping[str, str]) -> Iterator[str]:
+def _entries(section: str, block: str) -> Iterator[str]:
     if section in ("Returns", "Yields"):
         yield block
         return
@@ -55,10 +51,9 @@ def _entries(section: str, block: str, types: Mapping[str, str]) -> Iterator[str
         if match is None:
             raise ValueError(f"in {section!r} an entry is not `name: text`: {entry.strip()[:60]!r}. Mend the docstring.")
         names = ", ".join(f"`{name.strip()}`" for name in match["names"].split(","))
-        kind = types.get(match["names"].strip()) if section == "Attributes" else None
         first, _, more = match["text"].partition("\n")
         item = f"{first}\n{textwrap.dedent(more)}".rstrip()
-        yield f"- {names}{f' ({kind})' if kind else ''} — " + _indent(item).lstrip()
+        yield f"- {names} — " + _indent(item).lstrip()
 
 
 def _indent(text: str) -> str:

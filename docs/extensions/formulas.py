@@ -6,29 +6,34 @@ follows `_` or `^` stands lower or higher. In running text the same is done to s
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
 _ACCENTS = r"[\u0300-\u036f′'*]*"
-_LETTER = rf"[^\W\d_]{_ACCENTS}"
-# What `_` and `^` may stand behind: a letter that is no part of a word, a sign, a closing bracket.
-_BASE = rf"(?<![\w\u0300-\u036f]){_LETTER}|[∂∇ΣΠ∫⟩‖⁺⁻¹²³|\)\]\}}]|(?<![^\W_])\d+"
+_LETTER = rf"(?<![\w\u0300-\u036f])[^\W\d_]{_ACCENTS}"
 _GROUP = r"\{(?:[^{}]|\{[^{}]*\})*\}|\([^()]*\)"
-_SCRIPT = rf"[_^](?:{_GROUP}|[−+-]?[½⅓¼∞]|[−+-]?\w[\w\u0300-\u036f]*(?:\.\.\w[\w]*)?)"
-_INDEXED = re.compile(rf"(?P<base>{_BASE})(?P<scripts>(?:{_SCRIPT})+)(?!\w)")
-_LOOSE = re.compile(rf"(?P<scripts>(?<=[\w\)\]\}}]){_SCRIPT})(?!\w)")
-_VARIABLE = re.compile(rf"(?<![\w\u0300-\u036f./]){_LETTER}(?![\w])")
+_SCRIPT = rf"[_^][−+-]?(?:{_GROUP}|[½⅓¼∞]|\w[\w\u0300-\u036f]*)"
+# What indices stand behind: a letter that is no part of a word, a number, a sign, a closing bracket. Behind a word, as
+# in score_k, an index is one of a few letters or in braces: `log_w` and `num_samples` are names.
+_INDEXED = re.compile(
+    rf"(?P<base>{_LETTER}|(?<![\w.])\d+|[∂∇ΣΠ∫⟩‖⁺⁻¹²³|)\]}}])(?P<scripts>(?:{_SCRIPT})+)(?!\w)"
+    rf"|(?P<word>(?<![\w_])[^\W\d_]{{2,}})(?P<one>_(?:[bijklmnstK](?!\w)|\{{[^{{}}]*\}}))"
+)
 _ONE_SCRIPT = re.compile(_SCRIPT)
+_VARIABLE = re.compile(rf"{_LETTER}(?!\w)")
+_UPRIGHT = "ΣΠ"
+_COMMAND = re.compile(r"(?m)^ *(?:make|python|pip|for|cat|export|error:|>>>|\$)|  # | #$")
 # Signs that no program and no shell command of these pages contains.
 _MATHEMATICAL = re.compile(r"[Σ∂∇∫Π√∞≤≥≠≈∈∼→←↦·×−½⅓¼⁻¹²³⁰ᵀθφψμστλπαβγδεκρχΛΨΓΦ‖⟨⊕⊙\u0302\u0303\u0304]")
 _GAP = re.compile(r" {3,}")
+_RELATION = re.compile(r" (?=[=≤≥≈∝←<] )")
 
 
 def is_formula(text: str) -> bool:
     """Whether an indented block is mathematics rather than a program, a command or what one printed."""
-    if "─" in text or "│" in text or "…" in text and "=" not in text:
+    if "─" in text or _COMMAND.search(text):
         return False
     return bool(_MATHEMATICAL.search(text)) or (" = " in text and "(" not in text and '"' not in text)
 
@@ -47,22 +52,47 @@ def block(text: str) -> nodes.container:
     """Returns the formula with its lines; columns that several lines share stay aligned."""
     lines = text.strip("\n").split("\n")
     shared = _shared_columns(lines)
-    found = nodes.container(classes=["formula"])
+    rows = nodes.container(classes=["formula-lines"])
     for line in lines:
         row = nodes.container(classes=["formula-line"])
         for cell in _cells(line, shared):
-            row += nodes.inline("", "", *inline(cell), classes=["formula-cell"])
-        found += row
-    return found
+            row += nodes.inline("", "", *_in_pieces(cell), classes=["formula-cell"])
+        rows += row
+    return nodes.container("", rows, classes=["formula"])
 
 
-def _parts(text: str, plain) -> Iterator[nodes.Node]:
+def _in_pieces(text: str) -> list[nodes.Node]:
+    """The formula in pieces between which a line may break: at wide gaps, and before the second relation sign."""
+    margin = len(text) - len(text.lstrip())
+    pieces = [piece for part in _GAP.split(text.strip()) for piece in [*_relations(part), " "]][:-1]
+    found: list[nodes.Node] = [nodes.Text("\u2002" * margin)]
+    for piece in pieces:
+        is_gap = piece == " "
+        found.append(nodes.inline(text="  ", classes=["formula-gap"]) if is_gap else _piece(piece))
+        found.append(nodes.Text(" "))
+    return found[:-1]
+
+
+def _piece(text: str) -> nodes.inline:
+    return nodes.inline("", "", *inline(text), classes=["formula-piece"])
+
+
+def _relations(text: str) -> list[str]:
+    """Splits before each relation sign outside brackets but the first."""
+    cuts = [match.start() for match in _RELATION.finditer(text) if _depth(text[: match.start()]) == 0][1:]
+    return [text[a:b].strip() for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+def _depth(text: str) -> int:
+    return sum(text.count(sign) for sign in "([{") - sum(text.count(sign) for sign in ")]}")
+
+
+def _parts(text: str, plain: Callable[[str], Iterable[nodes.Node]]) -> Iterator[nodes.Node]:
     end = 0
     for match in _INDEXED.finditer(text):
         yield from plain(text[end : match.start()])
-        base = match["base"]
-        yield nodes.emphasis(text=base, classes=["variable"]) if base[0].isalpha() else nodes.Text(base)
-        yield from _scripts(match["scripts"])
+        yield nodes.Text(match["word"]) if match["word"] else _letter(match["base"])
+        yield from _scripts(match["scripts"] or match["one"])
         end = match.end()
     if rest := text[end:]:
         yield from plain(rest)
@@ -71,16 +101,20 @@ def _parts(text: str, plain) -> Iterator[nodes.Node]:
 def _scripts(text: str) -> Iterator[nodes.Node]:
     for script in _ONE_SCRIPT.findall(text):
         kind = nodes.subscript if script[0] == "_" else nodes.superscript
-        # `z_k_b` has an index of an index: the second one is read with the first.
         inner = script[2:-1] if script[1] == "{" else script[1:]
-        yield kind("", "", *inline(inner.replace("_", ",") if script[0] == "_" and "{" not in inner else inner))
+        yield kind("", "", *inline(inner))
+
+
+def _letter(text: str) -> nodes.Node:
+    is_variable = text[0].isalpha() and text[0] not in _UPRIGHT
+    return nodes.emphasis(text=text, classes=["variable"]) if is_variable else nodes.Text(text)
 
 
 def _formula_text(text: str) -> Iterator[nodes.Node]:
     end = 0
     for match in _VARIABLE.finditer(text):
         yield nodes.Text(text[end : match.start()])
-        yield nodes.emphasis(text=match[0], classes=["variable"])
+        yield _letter(match[0])
         end = match.end()
     yield nodes.Text(text[end:])
 

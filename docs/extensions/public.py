@@ -5,6 +5,7 @@ underscore, or by an assignment with a docstring below it. `tests/test_public_ap
 """
 
 import ast
+import functools
 import importlib
 import inspect
 from collections.abc import Iterator
@@ -35,11 +36,12 @@ MODULES = (
 """The modules of the reference, a page each."""
 
 
-def public_names(module: str) -> list[str]:
+@functools.cache
+def public_names(module: str) -> tuple[str, ...]:
     """Returns the public names of a module, functions and classes and constants, sorted without regard to case."""
     found = importlib.import_module(module)
     names = set(_bound(_body(found)))
-    return sorted((name for name in names if not inspect.ismodule(getattr(found, name))), key=str.lower)
+    return tuple(sorted((name for name in names if not inspect.ismodule(getattr(found, name))), key=str.lower))
 
 
 def submodules(module: str) -> list[str]:
@@ -81,6 +83,7 @@ def undocumented() -> list[str]:
     return [f"{module}.{name}" for module, name in pairs if not documentation(module, name)]
 
 
+@functools.cache
 def _body(module: ModuleType) -> list[ast.stmt]:
     return ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")).body
 

@@ -11,10 +11,11 @@ import ast
 import importlib
 import inspect
 import re
+from collections.abc import Sequence
 
 from docs.extensions import public
 from docs.extensions.docstrings import first_sentence, to_markdown
-from docs.extensions.signatures import fields, methods, of_method, signature
+from docs.extensions.signatures import methods, of_method, signature
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -32,7 +33,7 @@ def write_reference(app: Sphinx, docname: str, content: list[str]) -> None:
 def page(module: str) -> str:
     """Returns the reference of a module as MyST Markdown."""
     names = public.public_names(module)
-    text = to_markdown(inspect.getdoc(importlib.import_module(module)) or "", {})
+    text = to_markdown(inspect.getdoc(importlib.import_module(module)) or "")
     parts = [f"```{{py:module}} {module}\n```", text, _modules(module), _summary(module, names)]
     return "\n\n".join([part for part in parts if part] + [symbol(module, name) for name in names])
 
@@ -41,21 +42,16 @@ def symbol(module: str, name: str) -> str:
     """Returns one public name as a directive of Sphinx's Python domain, its docstring inside."""
     node, text = public.definition(module, name), public.documentation(module, name)
     kind = {ast.FunctionDef: "function", ast.ClassDef: "class"}.get(type(node), "data")
-    types = {field: f"`{ast.unparse(item.annotation)}`" for field, item in _fields(node).items()}
-    inside = to_markdown(text, types)
+    inside = to_markdown(text)
     if isinstance(node, ast.ClassDef):
         inside += "".join("\n" + _method(item) for item in methods(node))
     return f"``````{{py:{kind}}} {name}{signature(module, name)}\n:module: {module}\n\n{inside}``````"
 
 
-def _fields(node: ast.AST | None) -> dict[str, ast.AnnAssign]:
-    return fields(node) if isinstance(node, ast.ClassDef) else {}
-
-
 def _method(node: ast.FunctionDef) -> str:
     parameters = of_method(node)
     kind = "method" if parameters else "property"
-    text = to_markdown(ast.get_docstring(node) or "", {})
+    text = to_markdown(ast.get_docstring(node) or "")
     return f"`````{{py:{kind}}} {node.name}{parameters}\n\n{text}`````\n"
 
 
@@ -64,7 +60,7 @@ def _modules(module: str) -> str:
     return "Modules: " + ", ".join(f"`{name}`" for name in inside) + "." if inside else ""
 
 
-def _summary(module: str, names: list[str]) -> str:
+def _summary(module: str, names: Sequence[str]) -> str:
     rows = (f"| `{name}` | {_cell(first_sentence(public.documentation(module, name)))} |" for name in names)
     return "\n".join([":::{table}\n:class: summary\n", "| name | |", "|---|---|", *rows, ":::"])
 

@@ -26,12 +26,6 @@ def signature(module: str, name: str) -> str:
     return stringify_signature(actual, unqualified_typehints=True)
 
 
-def fields(node: ast.ClassDef) -> dict[str, ast.AnnAssign]:
-    """Returns the annotated fields of a class, in order."""
-    found = (item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name))
-    return {ast.unparse(item.target): item for item in found}
-
-
 def methods(node: ast.ClassDef) -> list[ast.FunctionDef]:
     """Returns the methods and properties of a class that have a name of their own and a docstring."""
     functions = (item for item in node.body if isinstance(item, ast.FunctionDef))
@@ -52,7 +46,7 @@ def _of_class(node: ast.ClassDef, value: object) -> str:
     made = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
     if made is not None:
         return _of_function(made, skip=1).partition(" -> ")[0]
-    parts = (ast.unparse(item) for item in fields(node).values())
+    parts = (ast.unparse(item) for item in node.body if isinstance(item, ast.AnnAssign))
     return f"({', '.join(parts)})"
 
 
