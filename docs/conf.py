@@ -1,10 +1,16 @@
 """Settings of the site: `make docs` builds it. What is more than a setting is in `docs/extensions`."""
 
+import logging
+import os
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+ROOT = str(Path(__file__).resolve().parents[1])
+sys.path.insert(0, ROOT)
+# For the kernels of the notebooks, which start in their own folder.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+# It says which kernel it starts, at the level of information, whatever the build was told to print.
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 project = "vi_jax"
 author = "the vi_jax authors"
@@ -18,6 +24,7 @@ extensions = [
     "docs.extensions.reference",
     "docs.extensions.annotations",
     "docs.extensions.formulas",
+    "docs.extensions.tables",
     "docs.extensions.links",
     "docs.extensions.offline",
 ]
@@ -38,10 +45,10 @@ python_display_short_literal_types = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 
-# A notebook is a script, docs/notebooks/*.py in jupytext's percent format; the build runs it, and an error fails it.
+# A notebook is a script, docs/notebooks/*.py in jupytext's percent format; the build runs it, and an error in a cell is
+# a warning, which fails it.
 nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "force"
-nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_execution_show_tb = True
 nb_merge_streams = True

@@ -2,10 +2,11 @@
 
 import importlib
 
-from docs.extensions import public
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+
+from docs.extensions import public
 
 
 def full_name(module: str, symbol: str, written: str) -> str | None:

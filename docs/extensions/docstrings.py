@@ -15,7 +15,7 @@ def first_sentence(text: str) -> str:
     """Returns the docstring up to its first full stop, or to its first empty line."""
     paragraph = " ".join(text.split("\n\n")[0].split())
     # A full stop within `code` or after an abbreviation ends nothing.
-    match = re.match(r"(?:`[^`]*`|[^`])*?[^.\s]\.(?= [A-Z`∂Σ]|$)", paragraph)
+    match = re.match(r"(?:`[^`]*`|[^`])+?\.(?= [A-Z`∂Σ]|$)", paragraph)
     return match[0] if match else paragraph
 
 
@@ -49,7 +49,7 @@ def _entries(section: str, block: str) -> Iterator[str]:
     for entry in filter(str.strip, _ENTRY.split(block)):
         match = _NAMED.fullmatch(entry.strip())
         if match is None:
-            raise ValueError(f"in {section!r} an entry is not `name: text`: {entry.strip()[:60]!r}. Mend the docstring.")
+            raise ValueError(f"an entry of {section!r} is not `name: text`, mend the docstring: {entry.strip()[:60]!r}")
         names = ", ".join(f"`{name.strip()}`" for name in match["names"].split(","))
         first, _, more = match["text"].partition("\n")
         item = f"{first}\n{textwrap.dedent(more)}".rstrip()

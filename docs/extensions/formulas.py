@@ -4,26 +4,16 @@ A block that is indented, or fenced with the word `formula`, keeps its lines; in
 follows `_` or `^` stands lower or higher. In running text the same is done to single letters with an index.
 """
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
-_ACCENTS = r"[\u0300-\u036f′'*]*"
-_LETTER = rf"(?<![\w\u0300-\u036f])[^\W\d_]{_ACCENTS}"
-_GROUP = r"\{(?:[^{}]|\{[^{}]*\})*\}|\([^()]*\)"
-_SCRIPT = rf"[_^][−+-]?(?:{_GROUP}|[½⅓¼∞]|\w[\w\u0300-\u036f]*)"
-# What indices stand behind: a letter that is no part of a word, a number, a sign, a closing bracket. Behind a word, as
-# in score_k, an index is one of a few letters or in braces: `log_w` and `num_samples` are names.
-_INDEXED = re.compile(
-    rf"(?P<base>{_LETTER}|(?<![\w.])\d+|[∂∇ΣΠ∫⟩‖⁺⁻¹²³|)\]}}])(?P<scripts>(?:{_SCRIPT})+)(?!\w)"
-    rf"|(?P<word>(?<![\w_])[^\W\d_]{{2,}})(?P<one>_(?:[bijklmnstK](?!\w)|\{{[^{{}}]*\}}))"
-)
-_ONE_SCRIPT = re.compile(_SCRIPT)
-_VARIABLE = re.compile(rf"{_LETTER}(?!\w)")
-_UPRIGHT = "ΣΠ"
+from docs.extensions.mathematics import in_prose, inline
+
 _COMMAND = re.compile(r"(?m)^ *(?:make|python|pip|for|cat|export|error:|>>>|\$)|  # | #$")
 # Signs that no program and no shell command of these pages contains.
 _MATHEMATICAL = re.compile(r"[Σ∂∇∫Π√∞≤≥≠≈∈∼→←↦·×−½⅓¼⁻¹²³⁰ᵀθφψμστλπαβγδεκρχΛΨΓΦ‖⟨⊕⊙\u0302\u0303\u0304]")
@@ -36,16 +26,6 @@ def is_formula(text: str) -> bool:
     if "─" in text or _COMMAND.search(text):
         return False
     return bool(_MATHEMATICAL.search(text)) or (" = " in text and "(" not in text and '"' not in text)
-
-
-def inline(text: str) -> list[nodes.Node]:
-    """Returns a line of a formula: italic letters, upright words, indices as sub- and superscripts."""
-    return list(_parts(text, _formula_text))
-
-
-def in_prose(text: str) -> list[nodes.Node]:
-    """Returns running text in which single letters with an index, such as z_k and E_q[f], are set as mathematics."""
-    return list(_parts(text, lambda rest: [nodes.Text(rest)]))
 
 
 def block(text: str) -> nodes.container:
@@ -80,43 +60,11 @@ def _piece(text: str) -> nodes.inline:
 def _relations(text: str) -> list[str]:
     """Splits before each relation sign outside brackets but the first."""
     cuts = [match.start() for match in _RELATION.finditer(text) if _depth(text[: match.start()]) == 0][1:]
-    return [text[a:b].strip() for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    return [text[a:b].strip() for a, b in itertools.pairwise([0, *cuts, len(text)])]
 
 
 def _depth(text: str) -> int:
     return sum(text.count(sign) for sign in "([{") - sum(text.count(sign) for sign in ")]}")
-
-
-def _parts(text: str, plain: Callable[[str], Iterable[nodes.Node]]) -> Iterator[nodes.Node]:
-    end = 0
-    for match in _INDEXED.finditer(text):
-        yield from plain(text[end : match.start()])
-        yield nodes.Text(match["word"]) if match["word"] else _letter(match["base"])
-        yield from _scripts(match["scripts"] or match["one"])
-        end = match.end()
-    if rest := text[end:]:
-        yield from plain(rest)
-
-
-def _scripts(text: str) -> Iterator[nodes.Node]:
-    for script in _ONE_SCRIPT.findall(text):
-        kind = nodes.subscript if script[0] == "_" else nodes.superscript
-        inner = script[2:-1] if script[1] == "{" else script[1:]
-        yield kind("", "", *inline(inner))
-
-
-def _letter(text: str) -> nodes.Node:
-    is_variable = text[0].isalpha() and text[0] not in _UPRIGHT
-    return nodes.emphasis(text=text, classes=["variable"]) if is_variable else nodes.Text(text)
-
-
-def _formula_text(text: str) -> Iterator[nodes.Node]:
-    end = 0
-    for match in _VARIABLE.finditer(text):
-        yield nodes.Text(text[end : match.start()])
-        yield _letter(match[0])
-        end = match.end()
-    yield nodes.Text(text[end:])
 
 
 def _shared_columns(lines: list[str]) -> set[int]:
@@ -126,7 +74,7 @@ def _shared_columns(lines: list[str]) -> set[int]:
 
 def _cells(line: str, shared: set[int]) -> list[str]:
     starts = [0, *(match.end() for match in _GAP.finditer(line) if match.end() in shared), len(line)]
-    return [line[a:b].rstrip() for a, b in zip(starts, starts[1:], strict=False)]
+    return [line[a:b].rstrip() for a, b in itertools.pairwise(starts)]
 
 
 def set_formulas(app: Sphinx, doctree: nodes.document) -> None:
@@ -143,10 +91,11 @@ def set_formulas(app: Sphinx, doctree: nodes.document) -> None:
 
 def _is_prose(text: nodes.Text) -> bool:
     kept = (nodes.literal, nodes.literal_block, nodes.raw, nodes.comment, nodes.subscript, nodes.superscript)
+    kept += (addnodes.desc_signature,)
     node = text.parent
     while node is not None:
         classes = node.get("classes", []) if isinstance(node, nodes.Element) else []
-        if isinstance(node, kept) or "formula" in classes or type(node).__name__ == "desc_signature":
+        if isinstance(node, kept) or "formula" in classes:
             return False
         node = node.parent
     return True

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping
 
-from docs.extensions.repository import ROOT, address
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+
+from docs.extensions.repository import ROOT, address
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _NAME = re.compile(r"[A-Za-z_][\w.]*")

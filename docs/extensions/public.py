@@ -8,6 +8,7 @@ import ast
 import functools
 import importlib
 import inspect
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -54,7 +55,7 @@ def submodules(module: str) -> list[str]:
 def documentation(module: str, name: str) -> str:
     """Returns the docstring of a public name, that of the assignment where it is a constant; empty if it has none."""
     value = getattr(importlib.import_module(module), name)
-    if definition(module, name) is None:
+    if not inspect.ismodule(value) and definition(module, name) is None:
         return _documented(_body(importlib.import_module(home_of(module, name)))).get(name, "")
     text = inspect.getdoc(value) or ""
     # A NamedTuple without a docstring is given its signature for one.
@@ -107,7 +108,7 @@ def _bound(body: list[ast.stmt]) -> Iterator[str]:
 
 def _documented(body: list[ast.stmt]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for node, after in zip(body, body[1:], strict=False):
+    for node, after in itertools.pairwise(body):
         target: Any = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         name = target.id if isinstance(target, ast.Name) else "_"
         if not name.startswith("_") and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):

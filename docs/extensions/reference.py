@@ -13,12 +13,13 @@ import inspect
 import re
 from collections.abc import Sequence
 
-from docs.extensions import public
-from docs.extensions.docstrings import first_sentence, to_markdown
-from docs.extensions.signatures import methods, of_method, signature
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+
+from docs.extensions import public
+from docs.extensions.docstrings import first_sentence, to_markdown
+from docs.extensions.signatures import methods, of_method, signature
 
 _DIRECTIVE = re.compile(r"(?m)^```\{public-module\} (\S+)\n```$")
 _LOGGER = logging.getLogger(__name__)
@@ -35,7 +36,15 @@ def page(module: str) -> str:
     names = public.public_names(module)
     text = to_markdown(inspect.getdoc(importlib.import_module(module)) or "")
     parts = [f"```{{py:module}} {module}\n```", text, _modules(module), _summary(module, names)]
-    return "\n\n".join([part for part in parts if part] + [symbol(module, name) for name in names])
+    return "\n\n".join([part for part in parts if part] + [_symbol_or_warning(module, name) for name in names])
+
+
+def _symbol_or_warning(module: str, name: str) -> str:
+    try:
+        return symbol(module, name)
+    except ValueError as error:
+        _LOGGER.warning("%s.%s: %s", module, name, error)
+        return ""
 
 
 def symbol(module: str, name: str) -> str:

@@ -31,10 +31,10 @@ _LEXERS = {".py": "python", ".toml": "toml", ".yml": "yaml", ".yaml": "yaml", ".
 def expand(app: Sphinx, docname: str, content: list[str]) -> None:
     """Puts in what a page takes from elsewhere, and turns its links to where they lead on the site."""
     here = PurePosixPath("docs", docname).parent
-    # What is taken in has links of its own, from where it stands.
+    # What is taken in has links of its own, which lead from where it stands.
     parts, end, text = [], 0, content[0]
     for match in _PAGE.finditer(text):
-        taken = section(match["file"], match["section"])
+        taken = _section_or_warning(match["file"], match["section"], docname)
         parts += [relinked(app, docname, text[end : match.start()], here)]
         parts += [relinked(app, docname, taken, PurePosixPath(match["file"]).parent)]
         end = match.end()
@@ -57,6 +57,14 @@ def section(file: str, title: str | None) -> str:
     if found is None:
         raise ValueError(f"a page takes in the section {title!r} of {file}, which has none of that title.")
     return found[1].strip() + "\n"
+
+
+def _section_or_warning(file: str, title: str | None, docname: str) -> str:
+    try:
+        return section(file, title)
+    except ValueError as error:
+        _LOGGER.warning("%s", error, location=docname)
+        return ""
 
 
 def relinked(app: Sphinx, docname: str, text: str, folder: PurePosixPath) -> str:

@@ -3,9 +3,10 @@
 import ast
 import importlib
 import inspect
+import types
+from pathlib import Path
 
 from docs.extensions.public import definition
-from sphinx.util.inspect import stringify_signature
 
 
 def signature(module: str, name: str) -> str:
@@ -21,9 +22,17 @@ def signature(module: str, name: str) -> str:
         return _of_class(node, value)
     assert isinstance(node, ast.FunctionDef)
     actual = inspect.signature(value, follow_wrapped=False)
-    if _parameters(node) == list(actual.parameters):
-        return _of_function(node)
-    return stringify_signature(actual, unqualified_typehints=True)
+    made = _parameters(node) != list(actual.parameters) and hasattr(value, "__code__")
+    return _of_function(_made_by_decorator(value.__code__) if made else node)
+
+
+def _made_by_decorator(code: types.CodeType) -> ast.FunctionDef:
+    """The definition, inside a decorator, of the function that it has returned."""
+    tree = ast.parse(Path(code.co_filename).read_text(encoding="utf-8"))
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == code.co_name)
+    return next(
+        node for node in found if code.co_firstlineno in (node.lineno, *(d.lineno for d in node.decorator_list))
+    )
 
 
 def methods(node: ast.ClassDef) -> list[ast.FunctionDef]:
