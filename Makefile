@@ -56,7 +56,7 @@ echo "$$key" >"$(STAMP)" || \
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format certify bench bench-peers experiments dist constraints python clean report
+.PHONY: help venv run test check format certify bench bench-peers experiments dist constraints python clean report docs
 # One target at a time under `make -j` too: targets share the environment, and a timing must not share the machine.
 .NOTPARALLEL:
 
@@ -66,6 +66,8 @@ help: ## print this list
 	@echo "PYTHON=python3.12   the Python to build the environment with (now: $(PYTHON))"
 	@echo "VENV=DIR            the environment's folder (now: $(VENV))"
 	@echo "ARGS='...'          passed on by run, test, certify, bench, bench-peers, experiments and report, as in: make test ARGS='-k iwae'"
+
+	@echo "ARGS='...'          passed on by run, test, docs, certify, bench, bench-peers and experiments, as in: make test ARGS='-k iwae'"
 	@echo "QUICK=1             makes 'make experiments' use the quick forms: minutes in all, and docs/figures stays as it is"
 	@echo "JOBS=2              how many experiments run at a time: more than 1 spoils the times that they report"
 
@@ -91,6 +93,9 @@ check: venv ## lint, formatting, types, workflows and forms
 format: venv ## format the code and fix what the linter can
 	@$(RUN) -m ruff check --fix-only --quiet .
 	@$(RUN) -m ruff format .
+
+docs: venv ## build the site into build/docs and run its notebooks; a warning fails it
+	@$(RUN) -m sphinx -W --keep-going -q -b html $(ARGS) docs build/docs && echo "$$(pwd -P)/build/docs/index.html"
 
 certify: venv ## measure every bound × estimator against its exact gradient, and write docs/estimators.md
 	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && \

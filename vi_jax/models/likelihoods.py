@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from vi_jax import checks
 from vi_jax.lazy import distrax
 from vi_jax.models.bernoulli import bernoulli_log_prob, mean_logit
-from vi_jax.models.levels import Binomial, DiscretizedLogistic, binomial_log_prob, discretized_logistic_log_prob
+from vi_jax.models.levels import Binomial as Binomial
+from vi_jax.models.levels import DiscretizedLogistic, binomial_log_prob, discretized_logistic_log_prob
 
 Outputs = dict[str, jax.Array]
 
