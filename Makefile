@@ -44,6 +44,8 @@ key=$$({ echo "$$version $(EXTRAS)"; pwd -P; cat pyproject.toml constraints.txt 
 if [ "$$key" = "$$(cat "$(STAMP)" 2>/dev/null)" ] && [ -x $(RUN) ]; then exit 0; fi; \
 "$$python" -c 'import ensurepip, venv' 2>/dev/null || \
     fail "PYTHON=$(PYTHON) lacks the modules venv and ensurepip. Install them (Debian and Ubuntu: the package python3-venv)."; \
+[ ! -L "$(VENV)" ] || \
+    fail "VENV=$(VENV) is a link, and what it leads to is not ours to empty. Remove the link, or name a folder: make VENV=DIR $(MAKECMDGOALS)"; \
 [ ! -e "$(VENV)" ] || [ -f "$(VENV)/pyvenv.cfg" ] || \
     fail "VENV=$(VENV) exists and is no Python environment. Remove it, or name another folder: make VENV=DIR $(MAKECMDGOALS)"; \
 echo "building $(VENV) with Python $${version%% *}: $(SIZE), a few minutes, once"; \
@@ -65,9 +67,8 @@ help: ## print this list
 	@echo
 	@echo "PYTHON=python3.12   the Python to build the environment with (now: $(PYTHON))"
 	@echo "VENV=DIR            the environment's folder (now: $(VENV))"
-	@echo "ARGS='...'          passed on by run, test, certify, bench, bench-peers, experiments and report, as in: make test ARGS='-k iwae'"
+	@echo "ARGS='...'          passed on by run, test, docs, report, certify, bench, bench-peers and experiments: make test ARGS='-k iwae'"
 
-	@echo "ARGS='...'          passed on by run, test, docs, certify, bench, bench-peers and experiments, as in: make test ARGS='-k iwae'"
 	@echo "QUICK=1             makes 'make experiments' use the quick forms: minutes in all, and docs/figures stays as it is"
 	@echo "JOBS=2              how many experiments run at a time: more than 1 spoils the times that they report"
 
@@ -138,7 +139,8 @@ python: ## print the interpreter that PYTHON names
 
 clean: ## remove the environments and every cache; results/ stays
 	@for venv in "$(VENV)" "$(BENCH_VENV)"; do \
-	    if [ -f "$$venv/pyvenv.cfg" ]; then $(call EMPTY,$$venv) && rm -rf "$$venv"; \
+	    if [ -L "$$venv" ]; then echo "error: VENV=$$venv is a link: not removed" >&2; exit 1; \
+	    elif [ -f "$$venv/pyvenv.cfg" ]; then $(call EMPTY,$$venv) && rm -rf "$$venv"; \
 	    elif [ -e "$$venv" ]; then echo "error: VENV=$$venv is no Python environment: not removed" >&2; exit 1; fi || exit 1; \
 	done
 	@rm -rf build dist vi_jax.egg-info .pytest_cache .ruff_cache .hypothesis
