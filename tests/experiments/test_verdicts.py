@@ -56,8 +56,7 @@ def test_intervals_cover_as_often_as_they_say(errors, holds):
     assert found.holds is holds
     if errors == [0.5] * 95 + [2.5] * 5:
         assert (
-            found.found
-            == "95 of 100 95 % intervals contain the exact answer; the largest |z| of 100 is 2.5, the line 4.4"
+            found.found == "95 of 100 95 % intervals contain the exact answer; the largest |z| is is 2.5, the line 4.4"
         )
 
 
