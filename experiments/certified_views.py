@@ -77,7 +77,9 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
         z = np.abs(here[["z_theta", "z_phi"] if kinds == (UNBIASED, PAIRED) else ["z_theta"]].to_numpy(float))
         words = f"{len(here) - len(red)} of {len(here)} rows are green, {len(sums)} of them without Monte Carlo"
         if kinds == (UNBIASED, PAIRED):
-            words += f" to {numbers(sums, 'error').max(initial=0):.0e}; the largest |z| is {np.nanmax(z):.1f}"
+            words += (
+                f" to {numbers(sums, 'error').max(initial=0):.0e}; the largest |z| is {np.nanmax(z, initial=0):.1f}"
+            )
         words += "".join(f"; red: {row['bound']} × {row['estimator']}" for _, row in red.iloc[:1].iterrows())
         # Beside the mark that the run has set, the numbers of the row.
         found.append(Verdict(claim, words, red.empty and not (z > LINE).any() if len(here) else None))

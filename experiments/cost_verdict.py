@@ -38,7 +38,7 @@ def by_model(name: str, rows: pd.DataFrame) -> Verdict:
 
 
 def log_ratio(top: tuple[float, float, float], bottom: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Returns log(top / bottom) of independent positive estimates with its interval."""
+    """Returns log(top / bottom) of positive estimates with its interval, as if they were independent."""
     with np.errstate(divide="ignore"):
         (a, a_low, a_high), (b, b_low, b_high) = np.log(top), np.log(bottom)
     return a - b, a - b - np.hypot(a - a_low, b_high - b), a - b + np.hypot(a_high - a, b - b_low)

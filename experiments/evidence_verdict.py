@@ -22,12 +22,15 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
 def learned(rows: pd.DataFrame) -> Verdict:
     """Judges the measured bias of log p̂ under the learned proposal beside the others, at the smallest K."""
     here = rows.query("model == 'belief_net' and quantity == 'log_bias'")
+    claim = "The learned proposal has the least bias of log p̂ at the smallest K"
+    if here.empty:
+        return Verdict(claim, "nothing was drawn", holds=None)
     k = here["num_samples"].min()
     by_name = here[here["num_samples"] == k].set_index("proposal")
     bias = {name: ends(by_name.loc[name], "estimate") for name in ("learned", "prior", "uniform")}
     holds = every(above(difference(bias["learned"], bias[name])) for name in ("prior", "uniform"))
     found = ", ".join(f"{name} {text(value)} nats" for name, value in bias.items())
-    return Verdict(f"The learned proposal has the least bias of log p̂, at K = {k}", found, holds)
+    return Verdict(claim, f"{found} at K = {k}", holds)
 
 
 def coverage(rows: pd.DataFrame) -> list[Verdict]:

@@ -7,7 +7,7 @@ from experiments.verdicts import Verdict, above, agree, below, every, numbers, z
 GROUPS_LESS_ONE = 19
 """Degrees of freedom of every interval: a sweep has 20 groups of replicates."""
 COORDINATES = 1000
-"""No fewer than a row has behind its largest z."""
+"""As many as a row may have behind its largest z, 440 by default: the rows do not say."""
 
 
 def verdict(rows: pd.DataFrame) -> list[Verdict]:

@@ -6,7 +6,7 @@ import pandas as pd
 from experiments.verdicts import Verdict, agree, numbers, where
 
 COORDINATES = 100_000
-"""No fewer than a block has behind its largest z."""
+"""As many as a block may have behind its largest z, and more than those of the zoo: the rows do not say."""
 STICKING = "sticking_the_landing"
 
 

@@ -95,7 +95,7 @@ def agree(claim: str, z: ArrayLike, num: int | None = None, freedom: float = np.
         return Verdict(claim, f"{np.isnan(z).sum()} of {z.size} z-scores are not numbers", holds=False)
     num = z.size if num is None else num
     limit = float(stats.t.isf(ERROR / 2 / num, freedom))
-    found = f"the largest |z| of {num} is {z.max():.1f}, the line {limit:.1f}"
+    found = f"the largest |z| is {z.max():.1f}, the line for {num} of them {limit:.1f}"
     return Verdict(claim, found, bool(z.max() <= limit))
 
 

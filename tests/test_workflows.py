@@ -21,7 +21,7 @@ HOOKS = [
 
 def targets(shell: str) -> set[str]:
     """The targets of make that a script names: the words after `make` that are neither options nor variables."""
-    return set(re.findall(r"^ *(?:stage )?make ([a-z][a-z-]*)", shell, re.MULTILINE))
+    return set(re.findall(r"(?:^|\"| )make ([a-z][a-z-]*)", shell, re.MULTILINE))
 
 
 def filled(shell: str, row: dict[str, str]) -> str:

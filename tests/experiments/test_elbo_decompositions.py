@@ -63,6 +63,8 @@ def test_figure_and_table_read_the_rows(rows):
 def test_the_verdict_holds_and_turns_with_value_gradient_identity_and_variances(rows):
     judge = elbo_decompositions.verdict
     assert [each.holds for each in judge(rows)] == [True] * 4
+    # Of a run that was stopped.
+    assert [each.holds for each in judge(rows.query("problem == 'toy'"))] == [True, True, None, True]
     for name in ("z_score", "gradient_z_max"):
         assert judge(rows.assign(**{name: rows[name] + 10}))[0].holds is False
     assert judge(rows.assign(residual=rows["residual"] + 1e-6))[1].holds is False

@@ -74,6 +74,8 @@ def test_figure_and_table_read_the_rows(rows):
 def test_the_verdict_turns_with_a_mean_a_proposal_and_a_standard_error(rows):
     judge = evidence_estimators.verdict
     assert [each.holds for each in judge(rows)] == [True] * 4
+    # Of a run that was stopped before a draw.
+    assert [each.holds for each in judge(rows[:1])] == [None] * 4
     assert judge(rows.assign(z=rows["z"] + 10))[0].holds is False
     assert (
         judge(rows.assign(proposal=rows["proposal"].replace({"learned": "prior", "prior": "learned"})))[1].holds
