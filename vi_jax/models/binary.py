@@ -149,8 +149,8 @@ def restricted_boltzmann_machine(latent_dim: int, data_dim: int) -> ExactModel:
 def boltzmann_log_partition(theta: BoltzmannMachine) -> jax.Array:
     """Returns log Z = log Σ_x Σ_z e^{a·z + c·x + x·Wz}, so that log p(x) = −F(x) − log Z. Differentiable.
 
-    One layer is summed in closed form and the other, the smaller one, code by code: 2^min(d, D) evaluations, in memory
-    that does not grow.
+    One layer is summed in closed form and the other, the smaller one, code by code: 2^{min(d, D)} evaluations, in
+    memory that does not grow.
 
     Args:
       theta: of a machine with d latents and D pixels.
