@@ -58,6 +58,7 @@ def test_an_annotation_means_what_its_module_calls_so():
     assert full_name("vi_jax.bounds", "renyi", "BoundFn") == "vi_jax.BoundFn"
     assert full_name("vi_jax.bounds", "renyi", "jax.Array") is None
     assert full_name("vi_jax.posterior", "Diagnosis", "findings.Finding") == "vi_jax.posterior.Finding"
+    assert full_name("vi_jax.estimators", "vimco", "CoefficientFn") == "vi_jax.CoefficientFn"
 
 
 def test_a_default_with_a_private_name_shows_its_value():
