@@ -8,7 +8,8 @@ import pytest
 from docs.extensions import public, reference
 from docs.extensions.annotations import full_name
 from docs.extensions.signatures import constant, signature
-from vi_jax import measurement
+from vi_jax import bounds, measurement
+from vi_jax.bounds import grouped
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,11 @@ def test_a_page_has_every_name_of_its_module_in_the_table_and_below():
         assert text.count(f"}} {name}(") == 1
     assert "``````{py:function} iwae(log_w: jax.Array) -> jax.Array\n:module: vi_jax.bounds\n" in text
     assert "    L_K = E_{z_1..z_K ~ q}" in text
+
+
+def test_a_page_is_out_of_date_when_a_module_behind_it_is_newer():
+    files = reference.sources("vi_jax.bounds")
+    assert {bounds.__file__, grouped.__file__} < files
 
 
 def test_fields_and_methods_are_those_of_the_docstrings():
