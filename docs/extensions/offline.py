@@ -31,8 +31,14 @@ def found_in(folder: Path) -> Iterator[tuple[Path, str]]:
 def check(app: Sphinx, exception: Exception | None) -> None:
     """Warns of everything that the finished site would load by network."""
     if exception is None:
+        files: dict[str, list[str]] = {}
         for path, address in found_in(Path(app.outdir)):
-            _LOGGER.warning("%s loads %s: the site must work offline, keep a copy in docs/_static.", path, address)
+            files.setdefault(address, []).append(str(path))
+        for address, loading in files.items():
+            where = loading[0] if len(loading) == 1 else f"{loading[0]} and {len(loading) - 1} more"
+            _LOGGER.warning(
+                "%s is loaded by %s: the site must work offline, keep a copy in docs/_static.", address, where
+            )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

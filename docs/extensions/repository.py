@@ -132,7 +132,8 @@ def address(file: str) -> str:
 def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yields a page for every file that the written pages lead to."""
     written = (path.read_text(encoding="utf-8") for path in Path(app.outdir).rglob("*.html"))
-    for file in sorted({file for text in written for file in _SHOWN.findall(text)}):
+    shown = {file for text in written for file in _SHOWN.findall(text)}
+    for file in sorted(file for file in shown if (ROOT / file).is_file()):  # `_target` has warned of others
         lexer = _LEXERS.get(Path(file).suffix, "text")
         highlighter: Any = app.builder.highlighter  # type: ignore[attr-defined]
         code = highlighter.highlight_block((ROOT / file).read_text(encoding="utf-8"), lexer)

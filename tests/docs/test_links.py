@@ -96,6 +96,17 @@ def test_what_a_page_loads_by_network_is_found(text, tmp_path):
     assert "example" in address
 
 
+def test_what_all_pages_load_is_said_once(tmp_path, monkeypatch):
+    said: list[str] = []
+    logger = types.SimpleNamespace(warning=lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(offline, "_LOGGER", logger)
+    for name in ("a.html", "b.html"):
+        (tmp_path / name).write_text('<script src="https://cdn.example/x.js"></script>')
+    offline.check(types.SimpleNamespace(outdir=tmp_path), None)  # type: ignore[arg-type]
+    assert len(said) == 1
+    assert said[0].startswith("https://cdn.example/x.js is loaded by a.html and 1 more:")
+
+
 def test_links_to_follow_and_files_of_the_site_are_not_loaded_by_network():
     text = '<a href="https://arxiv.org"></a><link rel="stylesheet" href="_static/a.css?v=1"><link rel="canonical" '
     assert offline.loaded_from_elsewhere(text + 'href="https://x.example/"><script src="../_static/a.js">') == []
