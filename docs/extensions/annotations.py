@@ -17,12 +17,12 @@ def full_name(module: str, symbol: str, written: str) -> str | None:
       symbol: its name there.
       written: a name as in the annotation.
     """
-    namespace = vars(importlib.import_module(public.home_of(module, symbol)))
-    if "." in written or written not in namespace:
-        return None
-    value = namespace[written]
-    bound = (home for home in (module, *public.MODULES) if written in public.public_names(home))
-    return next((f"{home}.{written}" for home in bound if _attribute(home, written) is value), None)
+    value = importlib.import_module(public.home_of(module, symbol))
+    name = written.rpartition(".")[2]
+    for part in written.split("."):
+        value = getattr(value, part, None)
+    bound = (home for home in (module, *public.MODULES) if value is not None and name in public.public_names(home))
+    return next((f"{home}.{name}" for home in bound if _attribute(home, name) is value), None)
 
 
 def qualify(app: Sphinx, doctree: nodes.document) -> None:

@@ -1,7 +1,7 @@
 """Which names are public: read from the source of the modules, where nothing has to be kept in step.
 
-A package makes a name public by `from … import name as name`; a module by a function or a class without a leading
-underscore, or by an assignment with a docstring below it. `tests/test_public_api.py` states the same names.
+A package makes a name public by `from … import name as name`; a module by a function or a class, or by an assignment
+with a docstring below it. No public name starts with an underscore. `tests/test_public_api.py` states the same names.
 """
 
 import ast
@@ -100,7 +100,7 @@ def _walk(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 def _bound(body: list[ast.stmt]) -> Iterator[str]:
     for node in _walk(body):
         if isinstance(node, ast.ImportFrom):
-            yield from (alias.name for alias in node.names if alias.asname == alias.name)
+            yield from (name.name for name in node.names if name.asname == name.name and not name.name.startswith("_"))
         elif isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             yield node.name
     yield from _documented(body)

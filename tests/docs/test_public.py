@@ -38,13 +38,14 @@ def example(tmp_path, monkeypatch):
         "from a_package import inner as inner\n"
         "from a_package.inner import CONSTANT as CONSTANT\n"
         "from a_package.inner import Point as Point\n"
+        "from a_package.inner import __version__ as __version__\n"
         "from a_package.inner import _private, helper\n"
         "from a_package.inner import bare as bare\n"
         "if TYPE_CHECKING:\n    from a_package.inner import lazy as lazy\n"
         "def __getattr__(name):\n    return getattr(inner, name)\n"
     )
     (tmp_path / "a_package" / "inner.py").write_text(
-        '"""Inside."""\nfrom typing import NamedTuple\nCONSTANT = 1\n"""One."""\nOTHER = 2\n'
+        '"""Inside."""\nfrom typing import NamedTuple\nCONSTANT = 1\n"""One."""\nOTHER = 2\n__version__ = "1"\n'
         "class Point(NamedTuple):\n    x: int\n"
         "def bare(x): ...\n"
         'def lazy():\n    """Late."""\n'

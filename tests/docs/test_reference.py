@@ -1,5 +1,6 @@
 """A page of the reference: signatures as the source writes them, every name once, and warnings that name what fails."""
 
+import inspect
 import types
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from docs.extensions import public, reference
 from docs.extensions.annotations import full_name
 from docs.extensions.signatures import signature
+from vi_jax import measurement
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,11 @@ from docs.extensions.signatures import signature
         ("vi_jax", "Estimator", "(bound: BoundFn, /) -> CoefficientFn"),
         ("vi_jax.guides", "Concrete", "(logits: jax.Array, temperature: jax.Array | float)"),
         ("vi_jax.models", "THREE_STATES", ""),
+        (
+            "vi_jax",
+            "TrainState",
+            "(params: Params, opt_state: optax.OptState, step: jax.Array, key: jax.Array, extra: PyTree = ())",
+        ),
     ],
 )
 def test_a_signature(module, name, written):
@@ -44,6 +51,13 @@ def test_an_annotation_means_what_its_module_calls_so():
     assert full_name("vi_jax.models", "unconstrained", "Support") == "vi_jax.models.supports.Support"
     assert full_name("vi_jax.bounds", "renyi", "BoundFn") == "vi_jax.BoundFn"
     assert full_name("vi_jax.bounds", "renyi", "jax.Array") is None
+    assert full_name("vi_jax.posterior", "Diagnosis", "findings.Finding") == "vi_jax.posterior.Finding"
+
+
+def test_a_default_with_a_private_name_shows_its_value():
+    assert "_LEVELS" in inspect.getsource(measurement.posterior_moments)
+    levels = inspect.signature(measurement.posterior_moments).parameters["levels"].default
+    assert f"levels: Sequence[float]={levels}" in signature("vi_jax.measurement", "posterior_moments")
 
 
 @pytest.fixture
