@@ -8,8 +8,6 @@ import re
 import numpy as np
 import pytest
 
-import vi_jax as vi
-
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 
