@@ -155,8 +155,8 @@ assert "declare the support of per_degree" in said
 # ## A prior that is none
 #
 # 1/slope is a customary "uninformative" prior. Over log per_degree it is flat, and so is the likelihood where slopes
-# are small: the posterior has no integral. `vi.diagnose` judges any guide against any density; here the one from above
-# against this one, which looks no different where the draws are.
+# are small: the posterior has no integral. `vi.diagnose` judges any guide against any density: here the guide from
+# above against this one.
 
 
 # %%
@@ -177,7 +177,7 @@ for name, on_nodes in (("log-normal prior", probability), ("prior 1/slope", on_g
 drawn = np.log(judged.draws["per_degree"])
 axes.axvspan(drawn.min(), drawn.max(), alpha=0.15, label="where the draws are")
 axes.set(xlim=(-8, 0.5), ylim=(-15, 1), xlabel="log per_degree", title="log density, less its maximum, nats")
-axes.legend()
+axes.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
