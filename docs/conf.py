@@ -24,6 +24,7 @@ extensions = [
     "docs.extensions.reference",
     "docs.extensions.annotations",
     "docs.extensions.formulas",
+    "docs.extensions.mathml",
     "docs.extensions.tables",
     "docs.extensions.links",
     "docs.extensions.offline",
@@ -32,7 +33,7 @@ exclude_patterns = ["conf.py", "__init__.py", "extensions", "_static"]
 # Where links to these lead; a page that takes in a whole file says so itself.
 repository_pages = {"README.md": "index"}
 
-myst_enable_extensions = ["colon_fence", "fieldlist"]
+myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
 myst_heading_anchors = 4
 # Not one of a page: docs/extensions/repository.py makes it one.
 myst_url_schemes = {"http": None, "https": None, "mailto": None, "repository": None}
@@ -55,6 +56,7 @@ nb_merge_streams = True
 nb_ipywidgets_js = {}
 
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = "vi_jax"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

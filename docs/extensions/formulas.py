@@ -91,7 +91,7 @@ def set_formulas(app: Sphinx, doctree: nodes.document) -> None:
 
 def _is_prose(text: nodes.Text) -> bool:
     kept = (nodes.literal, nodes.literal_block, nodes.raw, nodes.comment, nodes.subscript, nodes.superscript)
-    kept += (addnodes.desc_signature,)
+    kept += (nodes.math, nodes.math_block, addnodes.desc_signature)
     node = text.parent
     while node is not None:
         classes = node.get("classes", []) if isinstance(node, nodes.Element) else []

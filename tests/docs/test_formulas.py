@@ -1,7 +1,7 @@
 """Formulas: what is set in italics, lowered and raised, and what is left as a program or a name."""
 
 import pytest
-from docutils import nodes
+from docutils import nodes, utils
 
 from docs.extensions import formulas, mathematics
 
@@ -74,3 +74,11 @@ def test_a_line_may_break_before_a_relation_outside_brackets_but_the_first():
     found = formulas.block("L = E[a = b] = c ≤ d").findall(nodes.inline)
     pieces = [node for node in found if "formula-piece" in node["classes"]]
     assert [piece.astext() for piece in pieces] == ["L = E[a = b]", "= c", "≤ d"]
+
+
+def test_indices_of_running_text_are_set_and_those_of_code_and_latex_are_not():
+    page = nodes.paragraph("", "", *(kind(text="w_k") for kind in (nodes.inline, nodes.literal, nodes.math)))
+    document = utils.new_document("page")
+    document += page
+    formulas.set_formulas(None, document)  # type: ignore[arg-type]
+    assert html(page.children) == "<i>w</i><sub><i>k</i></sub>w_kw_k"

@@ -1,0 +1,35 @@
+r"""LaTeX, as the notebooks write it (`$\frac1K \sum_k w_k$`), as MathML, which browsers set without a script."""
+
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.writers.html5 import HTML5Translator
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def mathml(latex: str, *, location: nodes.Node | None = None, as_block: bool = False) -> str:
+    """Returns a formula as the element `math` of a page; LaTeX that it does not know is a warning."""
+    try:
+        return tex2mathml(latex, as_block=as_block)
+    except MathError as error:
+        _LOGGER.warning("the formula $%s$ cannot be set: %s", latex, error, location=location)
+        return f"<code>{latex}</code>"
+
+
+def _inline(translator: HTML5Translator, node: nodes.math) -> None:
+    translator.body.append(mathml(node.astext(), location=node))
+    raise nodes.SkipNode
+
+
+def _block(translator: HTML5Translator, node: nodes.math_block) -> None:
+    translator.body.append(f'<div class="formula">{mathml(node.astext(), location=node, as_block=True)}</div>\n')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Registers the extension."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
