@@ -150,7 +150,8 @@ def present(section: Section, run: Run) -> str:
 
 def judged(verdict: Any) -> str:
     """Returns a verdict: its word, its claim, and what was found."""
-    return f"{word(holds=verdict.holds)} {text(verdict.claim)} {tag('span', text(verdicts.typeset(verdict.found)), class_='found')}"
+    found = tag("span", text(verdicts.typeset(verdict.found)), class_="found")
+    return f"{word(holds=verdict.holds)} {text(verdict.claim)} {found}"
 
 
 def provenance(run: Run, others: Sequence[Run]) -> str:
