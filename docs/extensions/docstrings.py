@@ -4,7 +4,8 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-_SECTION = re.compile(r"(?m)^(Args|Attributes|Returns|Yields|Raises):[ ]*$\n")
+# `Of each block, …:` divides long lists of attributes.
+_SECTION = re.compile(r"(?m)^(Args|Attributes|Returns|Yields|Raises|Of [\w ,]+):[ ]*$\n")
 _ENTRY = re.compile(r"(?m)^(?=\S)")
 _NAMED = re.compile(r"(?P<names>[*\w., ]+?):\s+(?P<text>.*)", re.DOTALL)
 LABELS = {"Args": "Arguments"}

@@ -18,7 +18,7 @@ _COMMAND = re.compile(r"(?m)^ *(?:make|python|pip|for|cat|export|error:|>>>|\$)|
 # Signs that no program and no shell command of these pages contains.
 _MATHEMATICAL = re.compile(r"[Σ∂∇∫Π√∞≤≥≠≈∈∼→←↦·×−½⅓¼⁻¹²³⁰ᵀθφψμστλπαβγδεκρχΛΨΓΦ‖⟨⊕⊙\u0302\u0303\u0304]")
 _GAP = re.compile(r" {3,}")
-_RELATION = re.compile(r" (?=[=≤≥≈∝←<] )")
+_RELATION = re.compile(r" (?=[=≤≥≈∝←→<] )")
 
 
 def is_formula(text: str) -> bool:

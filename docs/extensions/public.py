@@ -78,6 +78,16 @@ def definition(module: str, name: str) -> ast.AST | None:
     return next((node for node in _walk(body) if isinstance(node, kinds) and node.name == name), None)
 
 
+def assignment(module: str, name: str) -> ast.Assign | ast.AnnAssign:
+    """Returns the syntax tree of the assignment behind a public name that is a constant or a type.
+
+    Raises:
+      StopIteration: it is a function or a class.
+    """
+    body = _walk(_body(importlib.import_module(home_of(module, name))))
+    return next(node for node in body if isinstance(node, ast.Assign | ast.AnnAssign) and _assigned(node) == name)
+
+
 def undocumented() -> list[str]:
     """Returns the public names without documentation, by their full names."""
     pairs = ((module, name) for module in MODULES for name in public_names(module))
@@ -109,8 +119,13 @@ def _bound(body: list[ast.stmt]) -> Iterator[str]:
 def _documented(body: list[ast.stmt]) -> dict[str, str]:
     found: dict[str, str] = {}
     for node, after in itertools.pairwise(body):
-        target: Any = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        name = target.id if isinstance(target, ast.Name) else "_"
+        name = _assigned(node)
         if not name.startswith("_") and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             found[name] = inspect.cleandoc(str(after.value.value))
     return found
+
+
+def _assigned(node: ast.stmt) -> str:
+    """The name that a statement assigns to, `_` if it is no plain assignment."""
+    target: Any = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    return target.id if isinstance(target, ast.Name) else "_"

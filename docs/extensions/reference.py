@@ -19,7 +19,7 @@ from sphinx.util import logging
 
 from docs.extensions import public
 from docs.extensions.docstrings import first_sentence, to_markdown
-from docs.extensions.signatures import methods, of_method, signature
+from docs.extensions.signatures import constant, methods, of_method, signature
 
 _DIRECTIVE = re.compile(r"(?m)^```\{public-module\} (\S+)\n```$")
 _LOGGER = logging.getLogger(__name__)
@@ -54,7 +54,9 @@ def symbol(module: str, name: str) -> str:
     inside = to_markdown(text)
     if isinstance(node, ast.ClassDef):
         inside += "".join("\n" + _method(item) for item in methods(node))
-    return f"``````{{py:{kind}}} {name}{signature(module, name)}\n:module: {module}\n\n{inside}``````"
+    options = {"module": module, **(constant(module, name) if node is None else {})}
+    head = "".join(f":{option}: {value}\n" for option, value in options.items())
+    return f"``````{{py:{kind}}} {name}{signature(module, name)}\n{head}\n{inside}``````"
 
 
 def _method(node: ast.FunctionDef) -> str:

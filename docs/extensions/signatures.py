@@ -7,12 +7,15 @@ import ast
 import copy
 import importlib
 import inspect
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from docs.extensions.public import definition, home_of
+from docs.extensions.public import assignment, definition, home_of
+
+_LONGEST = 70
 
 
 def signature(module: str, name: str) -> str:
@@ -31,6 +34,18 @@ def signature(module: str, name: str) -> str:
     actual = inspect.signature(value, follow_wrapped=False)
     made = [argument.arg for argument in _all(node.args)] != list(actual.parameters) and hasattr(value, "__code__")
     return _of_function(_made_by_decorator(value.__code__) if made else node, names)
+
+
+def constant(module: str, name: str) -> dict[str, str]:
+    """Returns the `type` of a constant, where the source states it, and its `value`, where that can be read there."""
+    node = assignment(module, name)
+    assert node.value is not None
+    value, found = ast.unparse(node.value), {}
+    if isinstance(node, ast.AnnAssign):
+        found["type"] = ast.unparse(_unquoted(node.annotation))
+    if len(value) <= _LONGEST and not re.search(r"lambda|\b_[a-z]", value):
+        found["value"] = value
+    return found
 
 
 def _made_by_decorator(code: types.CodeType) -> ast.FunctionDef:

@@ -1,20 +1,24 @@
-"""Tables that are wide: a cell with much text is marked, so that the style sheet can keep it from becoming a column."""
+"""Marks by which the style sheet lays tables out: cells that are a word or a number, cells of text, many columns."""
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
-_LONG = 44
+_SHORT, _LONG = 18, 44
+_MANY_COLUMNS = 8
 
 
-def mark_long_cells(app: Sphinx, doctree: nodes.document) -> None:
-    """Gives cells of more than so many characters the class `long`."""
+def mark(app: Sphinx, doctree: nodes.document) -> None:
+    """Gives cells the class `short` or `long`, by their characters, and tables of many columns the class `wide`."""
     del app
     for cell in doctree.findall(nodes.entry):
-        if len(cell.astext()) > _LONG:
-            cell["classes"].append("long")
+        length = len(cell.astext())
+        cell["classes"] += ["short"] * (length <= _SHORT) + ["long"] * (length > _LONG)
+    for group in doctree.findall(nodes.tgroup):
+        if group["cols"] >= _MANY_COLUMNS:
+            group.parent["classes"].append("wide")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Registers the extension."""
-    app.connect("doctree-read", mark_long_cells)
+    app.connect("doctree-read", mark)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -33,6 +33,13 @@ def test_sections_become_fields_and_all_else_stays():
     )
 
 
+def test_attributes_may_be_divided():
+    assert (
+        to_markdown("It.\n\nOf each, on an axis:\n  snr: a ratio.\n")
+        == "It.\n\n:Of each, on an axis:\n  - `snr` — a ratio.\n"
+    )
+
+
 def test_an_entry_without_a_name_is_refused():
     with pytest.raises(ValueError, match=r"an entry of 'Args' is not `name: text`.*'the key'"):
         to_markdown("Makes it.\n\nArgs:\n  the key\n")

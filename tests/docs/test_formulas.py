@@ -8,7 +8,7 @@ from docs.extensions import formulas, mathematics
 
 def html(found: list[nodes.Node]) -> str:
     """The nodes as the tags of a page, without classes."""
-    tags = {nodes.emphasis: "i", nodes.subscript: "sub", nodes.superscript: "sup"}
+    tags = {nodes.emphasis: "i", nodes.subscript: "sub", nodes.superscript: "sup", nodes.literal: "code"}
 
     def one(node: nodes.Node) -> str:
         inside = "".join(map(one, node.children)) if node.children else node.astext()
@@ -30,6 +30,12 @@ def html(found: list[nodes.Node]) -> str:
         ("score_k ∂_φ log q_φ", "score<sub><i>k</i></sub> ∂<sub><i>φ</i></sub> log <i>q</i><sub><i>φ</i></sub>"),
         ("log_w, num_samples, f_tilde", "log_w, num_samples, <i>f</i><sub>tilde</sub>"),
         ("e^{s²/2} ∫ [0, 1]", "<i>e</i><sup><i>s</i>²/2</sup> ∫ [0, 1]"),
+        ("w̃_s² x_nᵀ", "<i>w̃</i><sub><i>s</i></sub>² <i>x</i><sub><i>n</i></sub>ᵀ"),
+        ("w_kb, w_1b", "<i>w</i><sub><i>k</i><i>b</i></sub>, <i>w</i><sub>1<i>b</i></sub>"),
+        ("sd*_j Δβ_i", "sd*<sub><i>j</i></sub> Δ<i>β</i><sub><i>i</i></sub>"),
+        ("∫ f(z) dz", "∫ <i>f</i>(<i>z</i>) d<i>z</i>"),
+        ("m', the chain's", "<i>m′</i>, the chain's"),
+        ("V `[r, P]`", "<i>V</i> <code>[r, P]</code>"),
         ("w̃(β_i)_k", "<i>w̃</i>(<i>β</i><sub><i>i</i></sub>)<sub><i>k</i></sub>"),
     ],
 )
@@ -81,4 +87,4 @@ def test_indices_of_running_text_are_set_and_those_of_code_and_latex_are_not():
     document = utils.new_document("page")
     document += page
     formulas.set_formulas(None, document)  # type: ignore[arg-type]
-    assert html(page.children) == "<i>w</i><sub><i>k</i></sub>w_kw_k"
+    assert html(page.children) == "<i>w</i><sub><i>k</i></sub><code>w_k</code>w_k"

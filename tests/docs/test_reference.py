@@ -7,7 +7,7 @@ import pytest
 
 from docs.extensions import public, reference
 from docs.extensions.annotations import full_name
-from docs.extensions.signatures import signature
+from docs.extensions.signatures import constant, signature
 from vi_jax import measurement
 
 
@@ -29,6 +29,12 @@ from vi_jax import measurement
 )
 def test_a_signature(module, name, written):
     assert signature(module, name) == written
+
+
+def test_a_constant_has_its_type_and_a_value_that_can_be_read():
+    assert constant("vi_jax.bounds.csiszar", "LogSpace") == {"value": "Callable[[jax.Array], jax.Array]"}
+    assert constant("vi_jax.models.supports", "real") == {"type": "Support"}
+    assert ":value: ((0.2, 0.05, 0.03),)\n" in reference.symbol("vi_jax.models", "THREE_STATES")
 
 
 def test_a_page_has_every_name_of_its_module_in_the_table_and_below():

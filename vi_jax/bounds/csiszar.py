@@ -60,8 +60,8 @@ def amari_alpha(alpha: float) -> LogSpace:
         D_f = (E_q[u^α] − 1)/(α (α − 1)),   half of χ² at α = 2, twice the squared Hellinger distance at α = ½
 
     For α ≥ ½ it is (u^α − u)/(α (α − 1)), which differs by a multiple of u − 1 and keeps its digits near α = 1. f(0) is
-    finite for α > 0. For α < 0 the moment E_q[(q/p)^|α|] may be infinite where q has the wider tails, whatever K draws
-    say. In TFP `amari_alpha`.
+    finite for α > 0. For α < 0 the moment E_q[(q/p)^{|α|}] may be infinite where q has the wider tails, whatever K
+    draws say. In TFP `amari_alpha`.
 
     Args:
       alpha: a finite Python number. Below 1 the divergence lets q leave modes out, above it makes q cover them.

@@ -38,7 +38,7 @@ class EvidenceSandwich(NamedTuple):
         weights are all but equal, an effective sample size above .99 S, and k̂ is below 1 or not to be had. k̂ of a tail
         that few draws have met is itself a draw of chance. From k = 1 on the fitted law has no mean, however equal the
         weights that were met: so in the spike of a spike and a slab.
-      cubo: ½ log mean w², CUBO_2 with S draws. No bound: its expectation rises to the upper bound from below, and lies
+      cubo: ½ log mean w², the CUBO of order 2. No bound: its expectation rises to the upper bound from below, and lies
         below log p(x) itself where the weights have a heavy tail.
       eubo: mean log w over draws of the posterior, an upper bound in expectation; None without such draws. Its error is
         that of independent draws: thin a chain first.

@@ -67,7 +67,7 @@ def summarize_weights(
         L(all K): standard error √(Σ_k U_k² / (K (K − 1))), U_k the influence of draw k
 
         U = (w_k^s / mean w^s − 1) / s              for (1/s) log mean w^s; log w_k − mean log w at s = 0
-        U = Σ_i Δβ_i K w̃(β_i)_k (log w_k − E_β_i)   for thermodynamic sums
+        U = Σ_i Δβ_i K w̃(β_i)_k (log w_k − E_{β_i})   for thermodynamic sums
 
     The jackknife has the influence of IWAE_K, to first order in 1/K. One jitted call, time and memory linear in K.
 

@@ -38,7 +38,7 @@ class BoltzmannMachine(NamedTuple):
 def sigmoid_belief_net(latent_dim: int, data_dim: int, *, mean: ArrayLike | None = None) -> ExactModel:
     """Makes z_j ~ Bernoulli(sigmoid(b_j)), x_i | z ~ Bernoulli(sigmoid(Wz + c)_i), with exact answers by enumeration.
 
-        log p(x, z) = Σ_j [z_j b_j − log(1 + e^{b_j})] + Σ_i [x_i l_i − log(1 + e^{l_i})],   l = Wz + c
+        log p(x, z) = Σ_j [z_j b_j − log(1 + e^{b_j})] + Σ_i [x_i l_i − log(1 + e^{l_i})],   l = W z + c
         log p(x) = log Σ_{z ∈ {0,1}^d} p(x, z)
 
     Neal, "Connectionist learning of belief networks" (1992), with one layer of latents. Initial b = 0,
@@ -149,8 +149,8 @@ def restricted_boltzmann_machine(latent_dim: int, data_dim: int) -> ExactModel:
 def boltzmann_log_partition(theta: BoltzmannMachine) -> jax.Array:
     """Returns log Z = log Σ_x Σ_z e^{a·z + c·x + x·Wz}, so that log p(x) = −F(x) − log Z. Differentiable.
 
-    One layer is summed in closed form and the other, the smaller one, code by code: 2^min(d, D) evaluations, in memory
-    that does not grow.
+    One layer is summed in closed form and the other, the smaller one, code by code: 2^{min(d, D)} evaluations, in
+    memory that does not grow.
 
     Args:
       theta: of a machine with d latents and D pixels.

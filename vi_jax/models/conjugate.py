@@ -68,7 +68,7 @@ def linear_gaussian_elbo(
 ) -> jax.Array:
     """Returns the exact ELBO of the toy under q(z | x) = N(Ax + b, s I), for one datum. Differentiable.
 
-        ELBO = D (½ + ½ log s − s − ½ log 2π) − |m − μ|²/2 − |m − x|²/2,   m = Ax + b
+        ELBO = D (½ + ½ log s − s − ½ log 2π) − |m − μ|²/2 − |m − x|²/2,   m = A x + b
 
     At s = 2/3 the constant is −(½ log 3π + 1/6) D.
 

@@ -93,7 +93,7 @@ def gaussian_renyi_bound(
 def mean_field_optimum(covariance: ArrayLike, *, alpha: float) -> jax.Array:
     """Returns the variances of the best diagonal Gaussian for N(m, Σ) under the Rényi bound; its mean is m.
 
-        diag((αΛ_q + (1−α)Λ)⁻¹) = diag(Λ_q⁻¹) = v,   Λ = Σ⁻¹
+        diag((α Λ_q + (1−α) Λ)⁻¹) = diag(Λ_q⁻¹) = v,   Λ = Σ⁻¹
 
     α = 1, reverse KL: 1/Λ_ii. α = 0, forward KL, as the limit: Σ_ii. α = ½ lies between, α = −1 (CUBO₂, minimised)
     above. v_i grows as α falls. The problem is convex in the precisions for α < 0, in the log-variances for 0 < α < 1

@@ -153,7 +153,7 @@ def _correlation_cholesky() -> Any:
 correlation_cholesky: Support = _by("correlation_cholesky", _correlation_cholesky, _is_correlation_cholesky)
 """L lower triangular with positive diagonal and rows of length 1, so that L Lᵀ is a correlation matrix `[N, N]`.
 
-Row i is (sinh u_i1, …, sinh u_i,i−1, 1, 0, …) over its length: for N = 2 the correlation is tanh u.
+Row i is (sinh u_i1, …, sinh u_{i,i−1}, 1, 0, …) over its length: for N = 2 the correlation is tanh u.
 """
 
 

@@ -75,7 +75,7 @@ def table(joint: ArrayLike) -> ExactModel:
 def normalized_table(joint: ArrayLike) -> ExactModel:
     """Makes the distribution in proportion to the given cells, with prior, likelihood and sampler.
 
-        log p_θ(x, z) = θ_xz − log Σ_{x'z'} exp θ_x'z'
+        log p_θ(x, z) = θ_xz − log Σ_{x'z'} exp θ_{x'z'}
 
     Args:
       joint: `[X, Z]` finite, non-negative numbers, not all zero.

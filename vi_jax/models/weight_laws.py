@@ -78,7 +78,7 @@ def linear_gaussian_weights(dim: int, *, variance: float = 2 / 3) -> WeightLaw:
 def expected_renyi(law: WeightLaw, num_samples: ArrayLike, *, alpha: float) -> jax.Array:
     """Returns E[(1/s) log (1/K) Σ_k w_k^s], s = 1 − α: every Rényi bound at every K, without a draw.
 
-        E log (1/K) Σ_k w_k = ∫ [exp(−e^u) − φ(e^u/K)^K] du,   φ(t) = E e^{−tw}
+        E log (1/K) Σ_k w_k = ∫ [exp(−e^u) − φ(e^u/K)^K] du,   φ(t) = E e^{−t w}
 
     from log x = ∫ (e^{−t} − e^{−tx}) dt/t with t = e^u. α = 0 is IWAE_K; α = 1 the ELBO; α = −1 the K-sample CUBO₂,
     which is half the IWAE of squared weights. The integrand is analytic in a strip around the real line, so the

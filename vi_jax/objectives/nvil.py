@@ -42,8 +42,8 @@ def nvil(
     """Makes the ELBO with the score-function gradient of φ, less a learned baseline, over a running deviation.
 
         values_b = (1/K) Σ_k log w_bk
-        φ̄ = (1/BK) Σ_bk [log w_bk − C_ψ(x_b) − c] ∂_φ log q_φ(z_bk | x_b) / divisor(√v)
-        θ̄ = (1/BK) Σ_bk ∂_θ log p_θ(x_b, z_bk)
+        φ̄ = 1/(B K) Σ_bk [log w_bk − C_ψ(x_b) − c] ∂_φ log q_φ(z_bk | x_b) / divisor(√v)
+        θ̄ = 1/(B K) Σ_bk ∂_θ log p_θ(x_b, z_bk)
 
     Needs one draw, where `leave_one_out` and `vimco` need two. ψ descends the squared error of its prediction, and c
     and v are running mean and variance of what is left of log w; all three depend on earlier draws alone, so that

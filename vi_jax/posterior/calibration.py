@@ -88,8 +88,8 @@ def simulation_based_calibration(
 def calibration(probabilities: jax.Array) -> Calibration:
     """Tests the symmetry and the uniformity of M values of Pr_q(z_j < z*_j) for each coordinate.
 
-        symmetry:    T = √M sup_{t ≤ ½} |F_M(t) + F_M(1 − t) − 1| ~ sup_{u ≤ 1} |W(u)|, a Brownian motion
-        uniformity:  D = √M sup |F_M(t) − t| ~ sup |B(t)|, a Brownian bridge (Kolmogorov)
+        symmetry:    T = √M sup_{t ≤ ½} |F_M(t) + F_M(1 − t) − 1| ~ sup_{u ≤ 1} |W(u)|, W Brownian motion
+        uniformity:  D = √M sup |F_M(t) − t| ~ sup |B(t)|, B Brownian bridge (Kolmogorov)
 
     T is the two-sample Kolmogorov–Smirnov statistic of p and 1 − p, as in the paper. Those two samples are one, so the
     two-sample law, which takes them for independent, would reject a calibrated guide more often than it says; the

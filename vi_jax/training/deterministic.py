@@ -47,7 +47,7 @@ def fit_deterministic(
 ) -> DeterministicFit:
     """Maximises the ELBO of N(m, diag(s)²) on N fixed draws, and returns the Monte Carlo error of the maximum.
 
-        L̂(φ) = (1/N) Σ_n log p(m + s ⊙ ε_n) + Σ_i log s_i + (D/2) log 2πe,   φ = (m, log s)
+        L̂(φ) = (1/N) Σ_n log p(m + s ⊙ ε_n) + Σ_i log s_i + (D/2) log 2π e,   φ = (m, log s)
         Cov(φ̂) ≈ H⁻¹ G H⁻¹ / N,   G = Cov_n(∇ of the n-th term),   H = ∇²L̂(φ̂)
         Cov(z) ≈ the block of m in (−H)⁻¹
 

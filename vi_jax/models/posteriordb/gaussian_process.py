@@ -36,7 +36,7 @@ class _White(NamedTuple):
 def gp_pois_regr(data: Mapping[str, Any]) -> Target:
     """Makes gp_pois_regr, counts at N = 11 places. It needs float64: the smallest eigenvalue of C is 1e-10.
 
-        k_i ~ Poisson(e^{f_i}),   f ~ N(0, C),   C_ij = α² exp(−(x_i − x_j)² / (2ρ²)) + 1e-10 [i = j]
+        k_i ~ Poisson(e^{f_i}),   f ~ N(0, C),   C_ij = α² exp(−(x_i − x_j)² / (2ρ²)) + 10⁻¹⁰ [i = j]
         ρ ~ Gamma(25, rate 4),   α ~ half-N(0, 2²),   f = L f_tilde,   L Lᵀ = C,   z = (log ρ, log α, f_tilde)
 
     It starts from the prior mean of ρ. Stan Development Team, "User's Guide", Gaussian processes.
