@@ -21,7 +21,10 @@ def full_name(module: str, symbol: str, written: str) -> str | None:
     name = written.rpartition(".")[2]
     for part in written.split("."):
         value = getattr(value, part, None)
-    bound = (home for home in (module, *public.MODULES) if value is not None and name in public.public_names(home))
+    bound = [home for home in (module, *public.MODULES) if name in public.public_names(home)]
+    values = {id(_attribute(home, name)) for home in bound}
+    if value is None and len(values) == 1:  # named by the decorator that made the symbol, in a module of its own
+        return f"{bound[0]}.{name}"
     return next((f"{home}.{name}" for home in bound if _attribute(home, name) is value), None)
 
 

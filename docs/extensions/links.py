@@ -9,7 +9,8 @@ from sphinx.application import Sphinx
 
 from docs.extensions.repository import ROOT, address
 
-_ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+# A list, "arXiv:1611.00712, 1611.01144", says arXiv once.
+_ARXIV = re.compile(r"((?:arXiv:|(?<=arXiv:\d{4}\.\d{5}, ))\d{4}\.\d{4,5})")
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
 _FILE = re.compile(r"(?:vi_jax|experiments|tests)/[\w./-]+\.\w+")
 
@@ -85,7 +86,7 @@ def _with_papers(text: str) -> list[nodes.Node]:
     found: list[nodes.Node] = []
     for index, part in enumerate(_ARXIV.split(text)):
         if index % 2:
-            found.append(nodes.reference(text=f"arXiv:{part}", refuri=f"https://arxiv.org/abs/{part}"))
+            found.append(nodes.reference(text=part, refuri=f"https://arxiv.org/abs/{part.removeprefix('arXiv:')}"))
         elif part:
             found.append(nodes.Text(part))
     return found

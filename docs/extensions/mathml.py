@@ -1,5 +1,7 @@
 r"""LaTeX, as the notebooks write it (`$\frac1K \sum_k w_k$`), as MathML, which browsers set without a script."""
 
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -8,15 +10,20 @@ from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
 _LOGGER = logging.getLogger(__name__)
+# docutils sets the index of a letter with an accent below the letter, and no space between log and a letter.
+_ACCENT_WITH_INDEX = re.compile(r"<munderover>(<mi>[^<]*</mi>)(.*?)(<mo stretchy=.false.>[^<]</mo>)</munderover>")
+_FUNCTION_OF_A_LETTER = re.compile(r"<mo>&ApplyFunction;</mo>(?=<mi>)")
 
 
 def mathml(latex: str, *, location: nodes.Node | None = None, as_block: bool = False) -> str:
     """Returns a formula as the element `math` of a page; LaTeX that it does not know is a warning."""
     try:
-        return tex2mathml(latex, as_block=as_block)
+        text = "".join(line.strip() for line in tex2mathml(latex, as_block=as_block).split("\n"))
     except MathError as error:
         _LOGGER.warning("the formula $%s$ cannot be set: %s", latex, error, location=location)
         return f"<code>{latex}</code>"
+    text = _ACCENT_WITH_INDEX.sub(r'<msub><mover accent="true">\1\3</mover>\2</msub>', text)
+    return _FUNCTION_OF_A_LETTER.sub('<mspace width="0.17em"></mspace>', text)
 
 
 def _inline(translator: HTML5Translator, node: nodes.math) -> None:

@@ -27,8 +27,16 @@ _LOGGER = logging.getLogger(__name__)
 
 def write_reference(app: Sphinx, docname: str, content: list[str]) -> None:
     """Puts the reference of a module in the place of its directive."""
-    del app, docname
+    for match in _DIRECTIVE.finditer(content[0]):
+        for file in sources(match[1]):
+            app.env.note_dependency(file, docname=docname)
     content[0] = _DIRECTIVE.sub(lambda match: page(match[1]), content[0])
+
+
+def sources(module: str) -> set[str]:
+    """Returns the files that the page of a module is read from: it is out of date when one of them is newer."""
+    homes = {module, *(public.home_of(module, name) for name in public.public_names(module))}
+    return {str(importlib.import_module(home).__file__) for home in homes}
 
 
 def page(module: str) -> str:

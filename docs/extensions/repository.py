@@ -35,6 +35,7 @@ def expand(app: Sphinx, docname: str, content: list[str]) -> None:
     parts, end, text = [], 0, content[0]
     for match in _PAGE.finditer(text):
         taken = _section_or_warning(match["file"], match["section"], docname)
+        app.env.note_dependency(ROOT / match["file"], docname=docname)
         parts += [relinked(app, docname, text[end : match.start()], here)]
         parts += [relinked(app, docname, taken, PurePosixPath(match["file"]).parent)]
         end = match.end()

@@ -34,10 +34,10 @@ def test_code_leads_to_the_one_name_it_can_mean(code, module, full):
 
 
 def test_papers_are_linked_and_the_text_around_them_stays():
-    found = links._with_papers("Burda et al. (arXiv:1509.00519), who")
-    assert [node.astext() for node in found] == ["Burda et al. (", "arXiv:1509.00519", "), who"]
-    assert isinstance(found[1], nodes.reference)
-    assert found[1]["refuri"] == "https://arxiv.org/abs/1509.00519"
+    found = links._with_papers("Burda et al. (arXiv:1509.00519, 1611.01144), who")
+    assert [node.astext() for node in found] == ["Burda et al. (", "arXiv:1509.00519", ", ", "1611.01144", "), who"]
+    addresses = [node["refuri"] for node in found if isinstance(node, nodes.reference)]
+    assert addresses == ["https://arxiv.org/abs/1509.00519", "https://arxiv.org/abs/1611.01144"]
 
 
 PAGES = {"index", "devices", "changelog", "experiments", "decisions/index", "decisions/0009-the-limit"}

@@ -8,7 +8,8 @@ import pytest
 from docs.extensions import public, reference
 from docs.extensions.annotations import full_name
 from docs.extensions.signatures import constant, signature
-from vi_jax import measurement
+from vi_jax import bounds, measurement
+from vi_jax.bounds import grouped
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,11 @@ def test_a_page_has_every_name_of_its_module_in_the_table_and_below():
     assert "    L_K = E_{z_1..z_K ~ q}" in text
 
 
+def test_a_page_is_out_of_date_when_a_module_behind_it_is_newer():
+    files = reference.sources("vi_jax.bounds")
+    assert {bounds.__file__, grouped.__file__} < files
+
+
 def test_fields_and_methods_are_those_of_the_docstrings():
     text = reference.symbol("vi_jax", "SweepResult")
     assert "{py:method} to_pandas(" in text
@@ -58,6 +64,7 @@ def test_an_annotation_means_what_its_module_calls_so():
     assert full_name("vi_jax.bounds", "renyi", "BoundFn") == "vi_jax.BoundFn"
     assert full_name("vi_jax.bounds", "renyi", "jax.Array") is None
     assert full_name("vi_jax.posterior", "Diagnosis", "findings.Finding") == "vi_jax.posterior.Finding"
+    assert full_name("vi_jax.estimators", "vimco", "CoefficientFn") == "vi_jax.CoefficientFn"
 
 
 def test_a_default_with_a_private_name_shows_its_value():
