@@ -24,7 +24,8 @@ def time(rows: pd.DataFrame) -> Verdict:
     """Judges doublings of time per bit, over the upper half of the d; the number of terms has one."""
     slope = ends(rows.iloc[-1], "exponent")
     holds = every([above(slope, SLOPES[0]), below(slope, SLOPES[1])])
-    return Verdict("Each bit doubles the time", f"{text(slope)} doublings per bit, exact 1", holds)
+    found = f"{text(slope)} doublings per bit, exact 1" if slope[0] == slope[0] else "too few d to fit a slope"
+    return Verdict("Each bit doubles the time", found, holds)
 
 
 def memory(rows: pd.DataFrame) -> Verdict:

@@ -32,7 +32,8 @@ def optima(rows: pd.DataFrame) -> Verdict:
         return Verdict(claim, "it is not known of any of these fits", holds=None)
     error = np.abs(numbers(rows, "elbo_error"))
     worst = rows.iloc[int(error.argmax())]
-    found = f"within {error.max():.2g} nats in {len(rows)} fits, the worst {worst['target']} by {worst['guide']}"
+    fits = f"{len(rows)} fit{'s' * (len(rows) > 1)}"
+    found = f"within {error.max():.2g} nats in {fits}, the worst {worst['target']} by {worst['guide']}"
     return Verdict(claim, found, within(error, 0.05, 0.5))
 
 

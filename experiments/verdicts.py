@@ -5,6 +5,7 @@ rows of the quick form as well as of the full one. A claim holds where 95 % inte
 probability of 0.1 %, so that a verdict of a few dozen rows does not fail by chance. Between the two it is not resolved.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -41,7 +42,12 @@ Judge = Callable[[pd.DataFrame], list[Verdict]]
 def line(verdict: Verdict) -> str:
     """Returns the verdict as one line: `holds: claim — found`."""
     word = {True: "holds", False: "fails", None: "not resolved"}[verdict.holds]
-    return f"{word}: {verdict.claim} — {verdict.found}"
+    return f"{word}: {verdict.claim} — {typeset(verdict.found)}"
+
+
+def typeset(found: str) -> str:
+    """Returns the text with a minus sign before each negative number, for a hyphen; exponents stay as they are."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", found)
 
 
 def covered(claim: str, rows: pd.DataFrame, name: str, exact: str) -> Verdict:

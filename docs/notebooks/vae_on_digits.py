@@ -1,13 +1,6 @@
 # ---
 # jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
 # ---
 
 # %% [markdown]
@@ -80,8 +73,8 @@ assert blocks[-1].mean() > blocks[0].mean() + 3
 # %% [markdown]
 # ## log p(x) of the test images
 #
-# $\hat p(x) = \frac1K \sum_k w_k$ from draws of the guide. Two errors, apart: that of the estimate for these images, and
-# that of these images for all.
+# $\hat p(x) = \frac1K \sum_k w_k$ from draws of the guide. It has two errors: that of the draws, for these images, and
+# that of these images, as a sample of all.
 
 # %%
 num_test = len(x)
@@ -101,26 +94,25 @@ assert log_p > independent + 3 * by_images + 3
 # ## What draws buy at test time
 #
 # The same parameters, and $\mathbb{E} \log \frac1K \sum_k w_k$ for growing K: the ELBO at K = 1, and log p(x) in the
-# limit. A result is a pair of model and K; numbers at two K do not compare.
+# limit. So a test bound without its K says nothing, and bounds at two K do not compare.
 
 # %%
 SIZES = (1, 4, 16, 64, 256)
 bounds = [vi.log_evidence(test_key, model, guide, state.params, x, num_samples=k).log_evidence.mean() for k in SIZES]
 figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
 axes.plot(SIZES, bounds, marker="o")
-axes.axhline(log_p, color="black", linestyle=":", label="log p(x), 2000 draws")
+axes.axhline(float(log_p), color="black", linestyle=":", label="log p(x), 2000 draws")
 axes.set(xscale="log", xlabel="draws K at test time", ylabel="nats", title="One model, several bounds")
 axes.legend()
 plt.show()
-print("K:    " + "  ".join(f"{k:>6}" for k in SIZES))
-print("nats: " + "  ".join(f"{value:6.2f}" for value in bounds))
+print("  ".join(f"K = {k}: {value:.2f}" for k, value in zip(SIZES, bounds, strict=True)))
 assert np.all(np.diff(bounds) > 0)
 assert log_p - bounds[-1] < 0.1 < log_p - bounds[0]
 
 # %% [markdown]
 # ## Reconstructions and draws of the prior
 #
-# Above: test images, and the pixel probabilities at the guide's mean. Below: pixel probabilities at draws of the prior.
+# Test images, the pixel probabilities at the guide's mean for each, and those at draws of the prior.
 
 # %%
 decode = jax.jit(jax.vmap(lambda z: model.likelihood(theta, z).mean()))

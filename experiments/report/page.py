@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import verdicts
 from experiments.report import interactive
 from experiments.report.markup import details, heading, image, inline, items, pairs, scrolling, table, tag, text, word
 from experiments.report.runs import KINDS, Run, ending
@@ -149,7 +150,8 @@ def present(section: Section, run: Run) -> str:
 
 def judged(verdict: Any) -> str:
     """Returns a verdict: its word, its claim, and what was found."""
-    return f"{word(holds=verdict.holds)} {text(verdict.claim)} {tag('span', text(verdict.found), class_='found')}"
+    found = tag("span", text(verdicts.typeset(verdict.found)), class_="found")
+    return f"{word(holds=verdict.holds)} {text(verdict.claim)} {found}"
 
 
 def provenance(run: Run, others: Sequence[Run]) -> str:

@@ -150,7 +150,7 @@ def test_figure_and_table_read_the_rows_as_they_come_from_the_file(trained, tmp_
     rows = trained[1]
     rows.to_csv(tmp_path / "rows.csv", index=False)
     (tmp_path / "provenance.json").write_text(json.dumps({"experiment": "deep_generative"}))
-    summary, _ = cli.present(deep_generative.figure, deep_generative.table, tmp_path)
+    summary, *_ = cli.present(deep_generative.figure, deep_generative.table, deep_generative.verdict, tmp_path)
     assert list(summary["method"]) == ["IWAE"]
     assert list(summary["active"]) == ["10"]
     with style.context():

@@ -156,3 +156,8 @@ def test_posteriors_are_judged_by_evidence_optima_and_what_is_trusted():
     assert holds(posterior_verdict.verdict(pd.DataFrame([good, wrong]))) == [True, False, False]
     corrected = good | {"level": "trusted after importance correction"}
     assert posterior_verdict.verdict(pd.DataFrame([corrected]))[2].holds is False
+
+
+def test_a_negative_number_is_printed_with_a_minus_and_an_exponent_is_not():
+    found = verdicts.typeset("gain -0.5 ± 0.1, error 2.1e-03, by eight-schools, -3 to -1, (-2)")
+    assert found == "gain −0.5 ± 0.1, error 2.1e-03, by eight-schools, −3 to −1, (−2)"
