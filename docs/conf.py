@@ -61,6 +61,8 @@ html_title = "vi_jax"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+# Excerpts are fetched from the pages, which a browser refuses on a site opened as a file.
+html_show_search_summary = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
