@@ -131,6 +131,24 @@ def test_a_series_that_is_unchecked_leaves_and_values_that_no_log_axis_has_are_i
     assert len(marks(opened)) == 5 + 3
 
 
+def test_where_nothing_can_be_drawn_a_sentence_says_so(opened):
+    from selenium.webdriver.common.by import By
+
+    def blank(driver):
+        return [each.text for each in driver.find_elements(By.CSS_SELECTOR, "#view-plot .blank")]
+
+    from selenium.webdriver.support.ui import Select, WebDriverWait
+
+    quantity = Select(opened.find_element(By.ID, "view-quantity"))
+    quantity.select_by_value("of the gradient φ̄ of the guide/bias ÷ length of the true gradient")
+    WebDriverWait(opened, 10).until(lambda driver: blank(driver) and not marks(driver))
+    assert blank(opened) == ["Nothing to draw: the table has what was measured."]
+    assert len(values(opened)) == 4
+    choose(opened, "view-quantity", "of the gradient φ̄ of the guide/variance")
+    assert blank(opened) == []
+    assert opened.get_log("browser") == []
+
+
 def test_hovering_and_focus_say_value_and_interval(opened):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
