@@ -97,7 +97,7 @@ def day(run: Run) -> str:
 
 def summary(sections: Sequence[Section]) -> str:
     """Returns the table of all experiments."""
-    head = [tag("th", name, scope="col") for name in ("question", "verdicts", "run", "of", "time")]
+    head = [tag("th", name, scope="col") for name in ("question", "verdicts", "run", "day", "time")]
     lines = []
     for section in sections:
         name, run = section.experiment.name, section.run
