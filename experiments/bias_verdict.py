@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from experiments.verdicts import Verdict, agree, numbers, z_scores
+from experiments.verdicts import Verdict, against, agree, numbers, z_scores
 
 GROUPS_LESS_ONE = 19
 """Degrees of freedom of every interval: a sweep has 20 groups of replicates."""
@@ -13,11 +13,17 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
     cells = rows.query("part == 'cell'")
     orders = rows.query("part == 'order'").dropna(subset=["order_low", "exact_order"])
     return [
-        agree("Every measured bias is the exact one", numbers(cells, "z"), freedom=GROUPS_LESS_ONE),
+        agree(
+            "Every measured bias is the exact one",
+            numbers(cells, "z"),
+            freedom=GROUPS_LESS_ONE,
+            wrong=against(cells, "bias", 0.0, GROUPS_LESS_ONE),
+        ),
         agree(
             "The biases have the orders in 1/K of the exact biases at the same K",
             z_scores(orders, "order", "exact_order", GROUPS_LESS_ONE),
             freedom=GROUPS_LESS_ONE,
+            wrong=against(orders, "order", 0.0, GROUPS_LESS_ONE),
         ),
         jackknife(cells.query("of == 'value'")),
     ]

@@ -81,8 +81,10 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
                 f" to {numbers(sums, 'error').max(initial=0):.0e}; the largest |z| is {np.nanmax(z, initial=0):.1f}"
             )
         words += "".join(f"; red: {row['bound']} × {row['estimator']}" for _, row in red.iloc[:1].iterrows())
+        # A row has a z-score, or the error of a sum; without either its mark says nothing.
+        measured = bool(here[["z_phi", "error"]].notna().any(axis=1).all())
         # Beside the mark that the run has set, the numbers of the row.
-        found.append(Verdict(claim, words, red.empty and not (z > LINE).any() if len(here) else None))
+        found.append(Verdict(claim, words, red.empty and measured and not (z > LINE).any() if len(here) else None))
     return found
 
 

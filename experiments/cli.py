@@ -122,7 +122,7 @@ def main(
     if options.redraw is not None:
         folder = options.redraw
         check_experiment(name, folder)
-        shown = present(figure, table, verdict, folder)
+        shown = redrawn(figure, table, verdict, folder)
     else:
         enable_compilation_cache(os.environ)
         with processes():
@@ -245,6 +245,30 @@ def present(
         with store.writing(folder / "figure.png"):
             drawings = style.save(drawn, folder)
     return Shown(table(rows), verdict(rows), [folder / "rows.csv", *drawings, folder / "provenance.json"])
+
+
+def redrawn(
+    figure: Callable[[pd.DataFrame], Figure],
+    table: Callable[[pd.DataFrame], pd.DataFrame],
+    verdict: verdicts.Judge,
+    folder: Path,
+) -> Shown:
+    """Presents an earlier run; rows of one that did not finish may be too few, which is one line.
+
+    Raises:
+      SystemExit: they are.
+    """
+    try:
+        return present(figure, table, verdict, folder)
+    except Exception as error:
+        record = store.read_provenance(folder)
+        if record["status"] == "finished":
+            raise
+        again = f"python -m experiments.{record['experiment']}"
+        raise SystemExit(
+            f"error: {folder} did not finish ({record['status']}), and its rows are too few to be drawn and judged "
+            f"({type(error).__name__}: {error}). Run it anew: {again}"
+        ) from error
 
 
 def close(shown: Shown) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.deep_rows import MEAN
-from experiments.verdicts import Verdict, above, agree, ends, every, numbers, text, where, z_scores
+from experiments.verdicts import Verdict, above, agree, apart, ends, every, numbers, text, where, z_scores
 
 
 def verdict(rows: pd.DataFrame) -> list[Verdict]:
@@ -39,7 +39,7 @@ def draws(rows: pd.DataFrame) -> list[Verdict]:
 
 
 def guides(rows: pd.DataFrame) -> list[Verdict]:
-    """Judges KL(q ‖ p(z | x)) = −ELBO − NLL under IWAE with the smallest and the largest k, in every seed."""
+    """Judges KL(q ‖ p(z | x)) = −ELBO − NLL under IWAE with the smallest and the largest k, by seeds."""
     iwae = rows.query("method == 'iwae'")
     few, many = sizes(iwae)
     if few == many:
@@ -57,7 +57,7 @@ def sizes(rows: pd.DataFrame) -> tuple[int, int]:
 
 
 def others(rows: pd.DataFrame) -> list[Verdict]:
-    """Judges the gradients of φ that are not IWAE's pathwise one, at the k that they share with it, in every seed."""
+    """Judges the gradients of φ that are not IWAE's pathwise one, at the k that they share with it, by seeds."""
     cells = dict.fromkeys(zip(rows["method"], rows["K"], strict=True))
     gain = {(name, k): numbers(rows.query(f"method == '{name}' and K == {k}"), "gain") for name, k in cells}
     pairs = [(name, k) for name, k in gain if name in ("dreg", "rws", "piwae") and k > 1 and ("iwae", k) in gain]
@@ -68,10 +68,3 @@ def others(rows: pd.DataFrame) -> list[Verdict]:
     holds = every(apart(gain["iwae", k], gain[name, k]) for name, k in pairs)
     claim = "With as many draws DReG, RWS and PIWAE train a better model than the pathwise IWAE"
     return [Verdict(claim, f"gains {words} nats", holds)]
-
-
-def apart(lower: np.ndarray, higher: np.ndarray) -> bool | None:
-    """Whether every seed of one is below every seed of the other; False where it is the other way round."""
-    if lower.max() < higher.min():
-        return True
-    return False if higher.max() < lower.min() else None

@@ -42,11 +42,15 @@ def modes(rows: pd.DataFrame) -> Verdict:
     """Judges the even split of the restarts between the two modes at ±4, and the divergence that they end with."""
     here = rows.query("part == 'two modes' and target == '±4'").dropna(subset=["z"])
     claim = "Of two modes at ±4 reverse KL takes one or the other, as often, at the exact divergence"
+    if here.empty:
+        return Verdict(claim, "not fitted", holds=None)
     split = agree(claim, numbers(here, "z"))
     shares = " and ".join(f"{100 * share:.0f} %" for share in here["share"])
     error = np.abs(numbers(here, "kl") - numbers(here, "kl_exact"))
+    # The saddle between them keeps a few for longer than there are steps.
+    elsewhere = 1 - numbers(here, "share").sum()
     found = f"{shares} of restarts end there, {split.found}; KL is off by {error.max(initial=0):.0e} nats"
-    return Verdict(claim, found, every([split.holds, within(error, 1e-3, 1e-2)]))
+    return Verdict(claim, found, every([split.holds, within(error, 1e-3, 1e-2), within(elsewhere, 0.1, 0.5)]))
 
 
 def wake(rows: pd.DataFrame) -> Verdict:

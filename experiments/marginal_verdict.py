@@ -21,7 +21,7 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
         agree("Over images drawn from the mixture p(z | x) averages to p(z)", numbers(averaged, "z_score")),
         Verdict(
             "What the source prints differs from the sums of its cells by the rounding of its last digit at most",
-            f"off: {wrong or 'none'}",
-            bool((np.abs(off) <= LAST_DIGIT + 1e-6).all()),
+            f"of {off.size} numbers off: {wrong or 'none'}",
+            bool((np.abs(off) <= LAST_DIGIT + 1e-6).all()) if off.size else None,
         ),
     ]

@@ -21,6 +21,7 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
     bound = agree(
         "No ELBO is above log Z, where that is known",
         np.maximum((elbo - numbers(known, "log_z") - ROUNDING) / error, 0),
+        small=0,
     )
     return [bound, optima(fits.query("objective == 'reverse-kl'").dropna(subset=["elbo_best"])), trust(fits)]
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from experiments.verdicts import Verdict, above, agree, below, every, numbers, z_scores
+from experiments.verdicts import Verdict, above, against, agree, below, every, numbers, z_scores
 
 GROUPS_LESS_ONE = 19
 """Degrees of freedom of every interval: a sweep has 20 groups of replicates."""
@@ -23,6 +23,7 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
         "For K → ∞ the SNR goes like K^½ or K^−½, as theory says of each bound and estimator",
         z_scores(limits, "limit", "theory", GROUPS_LESS_ONE),
         freedom=GROUPS_LESS_ONE,
+        wrong=against(limits, "limit", 0.0, GROUPS_LESS_ONE),
     )
     return [mean, limit, signs(found.query("block == 'phi'")), measured(cells)]
 

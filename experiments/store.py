@@ -27,13 +27,13 @@ REMEDY = "Free some space, or choose another folder with --out DIR."
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, remedy: str = REMEDY) -> Iterator[None]:
     """Turns an operating system's refusal to write `path` into one line and exit status 1."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise SystemExit(f"error: cannot write {path}: {reason}. {REMEDY}") from error
+        raise SystemExit(f"error: cannot write {path}: {reason}. {remedy}") from error
 
 
 def create(out: Path, experiment: str, stem: str) -> Path:
@@ -143,16 +143,23 @@ def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:
     replace(folder / "provenance.json", text.encode())
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all, and waits for the disk; makes the folder it goes to."""
-    temporary = path.with_name(path.name + ".tmp")
-    with writing(path):
+def replace(path: Path, data: bytes, remedy: str = REMEDY) -> None:
+    """Writes a file whole or not at all, and waits for the disk; makes the folder it goes to.
+
+    What is on its way has a name that no other process writes to, and is removed where it does not arrive.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with writing(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from experiments import intervals, tables
 
 ERROR = 1e-3
 """The probability of failing by chance."""
+SMALL, MANY = 0.1, 8
+"""So many z-scores of right intervals are not all smaller, even if only two or three of them are independent."""
 WIDER = float(stats.norm.isf(ERROR / 2)) / intervals.QUANTILE
 """How many times as long as a 95 % interval one of 99.9 % is."""
 
@@ -53,7 +55,8 @@ def typeset(found: str) -> str:
 def covered(claim: str, rows: pd.DataFrame, name: str, exact: str) -> Verdict:
     """Judges by independent 95 % intervals: do they contain the exact answers as often as they say?
 
-    Fails if P(Binomial(m, 5 %) ≥ misses) < 0.1 %, or if the largest |z| is beyond the line of `agree`.
+    Fails if P(Binomial(m, 5 %) ≥ misses) < 0.1 %, or if the largest |z| is beyond the line of `agree`. Not resolved
+    where intervals are so wide that one number, the mean of the answers, would be the answer to all as well.
 
     Args:
       claim: what is then true.
@@ -63,13 +66,15 @@ def covered(claim: str, rows: pd.DataFrame, name: str, exact: str) -> Verdict:
     """
     kept = rows.dropna(subset=[exact, f"{name}_low", f"{name}_high"])
     low, high, answer = (kept[column].to_numpy(float) for column in (f"{name}_low", f"{name}_high", exact))
-    agreement = agree(claim, z_scores(kept, name, exact))
-    if agreement.holds is None:
+    differ = len(set(answer)) > 1
+    wrong = against(kept, name, answer.mean()) if differ else None
+    agreement = agree(claim, z_scores(kept, name, exact), wrong=wrong)
+    if kept.empty:
         return agreement
     inside = int(np.sum((low <= answer) & (answer <= high)))
     often = stats.binom.sf(len(kept) - inside - 1, len(kept), 0.05) >= ERROR
     found = f"{inside} of {len(kept)} 95 % intervals contain the exact answer; {agreement.found}"
-    return Verdict(claim, found, bool(often and agreement.holds))
+    return Verdict(claim, found, agreement.holds if often else False)
 
 
 def z_scores(rows: pd.DataFrame, name: str, exact: str, freedom: float = np.inf) -> np.ndarray:
@@ -83,16 +88,31 @@ def z_scores(rows: pd.DataFrame, name: str, exact: str, freedom: float = np.inf)
         return np.where(value == answer, 0.0, (value - answer) / error)
 
 
-def agree(claim: str, z: ArrayLike, num: int | None = None, freedom: float = np.inf) -> Verdict:
+def against(rows: pd.DataFrame, name: str, answer: Any, freedom: float = np.inf) -> np.ndarray:
+    """Returns the z-scores that the estimates would have if `answer`, a number or a column, were right."""
+    return z_scores(rows.assign(answer=answer), name, "answer", freedom)
+
+
+def agree(
+    claim: str,
+    z: ArrayLike,
+    num: int | None = None,
+    freedom: float = np.inf,
+    wrong: ArrayLike | None = None,
+    small: float = SMALL,
+) -> Verdict:
     """Judges by z-scores that need not be independent: is the largest |z| of m below the line of 0.1 % / m?
 
-    A z-score that is not a number fails; no z-score at all resolves nothing.
+    A z-score that is not a number fails; no z-score at all resolves nothing. Nor do intervals so wide that a wrong
+    answer would be below the line too, or that all of eight z-scores or more are next to nothing.
 
     Args:
       claim: what is then true.
       z: `[m]`, or the largest of every group of them.
       num: m, if these are the largest of more.
       freedom: of the Student's t that a z-score has if the claim is true.
+      wrong: the z-scores against a wrong answer, which these rows should be able to refuse.
+      small: what is next to nothing; 0 for z-scores that are cut off at zero.
     """
     z = np.abs(np.asarray(z, float))
     if not z.size:
@@ -102,7 +122,13 @@ def agree(claim: str, z: ArrayLike, num: int | None = None, freedom: float = np.
     num = z.size if num is None else num
     limit = float(stats.t.isf(ERROR / 2 / num, freedom))
     found = f"the largest |z| is {z.max():.1f}, the line for {num} of them {limit:.1f}"
-    return Verdict(claim, found, bool(z.max() <= limit))
+    if z.max() > limit:
+        return Verdict(claim, found, holds=False)
+    if z.size >= MANY and z.max() < small:
+        return Verdict(claim, f"{found}; the intervals are many times as wide as the errors", holds=None)
+    if wrong is not None and not np.abs(wrong).max() > limit:
+        return Verdict(claim, f"{found}; a wrong answer would be below it too", holds=None)
+    return Verdict(claim, found, holds=True)
 
 
 def above(ends: Iterable[float], bound: float = 0.0) -> bool | None:
@@ -120,6 +146,24 @@ def below(ends: Iterable[float], bound: float = 0.0) -> bool | None:
     """As `above`, on the other side."""
     value, low, high = ends
     return above((-value, -high, -low), -bound)
+
+
+def apart(lower: ArrayLike, higher: ArrayLike) -> bool | None:
+    """Whether the runs of one kind, a number for each seed, have a smaller mean than those of another.
+
+    By Student's t with the pooled variance, at 95 % and on the other side at 99.9 %. Two seeds are both below two
+    others in one of six cases by chance: their order alone resolves nothing. None for a single run of each.
+    """
+    lower, higher = np.asarray(lower, float), np.asarray(higher, float)
+    freedom = lower.size + higher.size - 2
+    if freedom < 1:
+        return None
+    squares = sum(float(np.sum((side - side.mean()) ** 2)) for side in (lower, higher))
+    error = np.sqrt(squares / freedom * (1 / lower.size + 1 / higher.size))
+    rise = higher.mean() - lower.mean()
+    if rise > stats.t.ppf(0.975, freedom) * error:
+        return True
+    return False if rise < -stats.t.isf(ERROR / 2, freedom) * error else None
 
 
 def within(errors: ArrayLike, near: float, far: float) -> bool | None:

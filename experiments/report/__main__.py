@@ -24,6 +24,7 @@ from experiments.report import missing, runs, sections, story
 from experiments.report.page import page
 
 RESULTS = Path("results")
+REMEDY = "Free some space, or choose another file with --out FILE."
 MISSING = {"run": missing.run_quick, "leave": missing.leave}
 
 
@@ -47,13 +48,16 @@ def main(argv: Sequence[str] | None = None) -> Path:
     """Writes the page and returns where.
 
     Raises:
-      SystemExit: bad arguments (2); no such folder, or a page that cannot be written (1, with one line); a quick run
-        that failed (1, after the page is written, which says so).
+      SystemExit: bad arguments (2); no such folder, a page that cannot be written, or Ctrl-C (1, with one line); a
+        quick run that failed (1, after the page is written, which says so).
     """
     options = tyro.cli(Options, prog="python -m experiments.report", description=__doc__, args=argv)
     if not options.results.is_dir() and (options.results != RESULTS or options.results.exists()):
         raise SystemExit(f"error: {options.results} is no folder: give the one that the experiments wrote to (--out).")
-    written, failed = write(options.results, options.out, story.experiments(), load, MISSING[options.missing])
+    try:
+        written, failed = write(options.results, options.out, story.experiments(), load, MISSING[options.missing])
+    except KeyboardInterrupt:
+        raise SystemExit("stopped: no page was written; an earlier one is as it was") from None
     print(f"{written} ({written.stat().st_size / 1e6:.1f} MB)")
     if failed:
         raise SystemExit(f"error: {', '.join(failed)} failed; the page says how.")
@@ -98,7 +102,7 @@ def write(
     made = commit | {"time": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"}
     target = out or results / "report.html"
     text = page(built, results, made, runs.unknown(results, list(modules)))
-    store.replace(target, text.encode())
+    store.replace(target, text.encode(), REMEDY)
     return target, failed
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from experiments import verdicts
+
 WORDS = {
     True: ("holds", "hold", "holds", "✓"),
     False: ("fails", "fail", "fails", "✗"),
@@ -81,7 +83,9 @@ def table(frame: pd.DataFrame, numeric: Iterable[str], caption: str) -> str:
     head = [tag("th", text(name), scope="col", class_=kind) for name, kind in zip(frame.columns, kinds, strict=True)]
     lines = []
     for first, *rest in frame.itertuples(index=False, name=None):
-        cells = [tag("td", text(cell), class_=kind) for cell, kind in zip(rest, kinds[1:], strict=True)]
+        cells = [
+            tag("td", text(verdicts.typeset(cell)), class_=kind) for cell, kind in zip(rest, kinds[1:], strict=True)
+        ]
         lines.append(tag("tr", tag("th", text(first), scope="row", class_=kinds[0]), *cells))
     parts = (heading(caption), tag("thead", tag("tr", *head)), tag("tbody", *lines))
     return scrolling(caption, tag("table", *parts, class_="values"))

@@ -51,31 +51,61 @@ def introduction(sections: Sequence[Section], results: Path, made: dict[str, Any
     shown = [section for section in sections if section.run is not None]
     kinds = Counter(section.run.kind for section in shown if section.run is not None)
     each = ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS if kinds[kind]) or "none"
-    commit = f"commit {made['commit'][:10]}" if made["commit"] else "no commit known"
+    of = short(made["commit"])
     changed = ", with changes that are not committed" if made["dirty"] else ""
     lines = (
         f"{len(shown)} of {len(sections)} experiments have a run in {results} ({each}). "
-        f"This page was made at {made['time']} from {commit}{changed}.",
+        f"This page was made at {made['time']} from commit {of}{changed}.",
         "A verdict is a claim judged by the rows of the run, against exact answers wherever there are any: it holds, "
         "it fails, or these rows do not resolve it. A quick run shows that the whole path works; it resolves fewer "
-        "claims. Intervals are 95 %.",
+        "claims. Intervals are 95 %. z is the distance from the exact answer in standard errors; a claim about many of "
+        "them fails where the largest |z| is beyond a line that chance crosses once in a thousand times.",
+        origins([section.run for section in shown if section.run is not None], made),
     )
     also = f"Also in this folder, and not on this page: {', '.join(others)}."
-    paragraphs = [tag("p", text(line)) for line in (*lines, *([also] if others else []))]
+    paragraphs = [tag("p", text(line)) for line in (*filter(None, lines), *([also] if others else []))]
     total = tag("p", "All verdicts: ", words(verdict for section in sections for verdict in section.verdicts))
     return "".join((tag("h1", "Results of vi_jax"), *paragraphs, total, summary(sections), troubles(sections)))
 
 
+def origins(runs: Sequence[Run], made: dict[str, Any]) -> str:
+    """Returns which commits the runs are of, unless all are of the page's: what of a section is older than its code."""
+    commits = Counter(commit(run) for run in runs)
+    if not commits or set(commits) == {short(made["commit"])}:
+        return ""
+    each = ", ".join(f"{name} ({count})" for name, count in commits.most_common())
+    return (
+        f"Not all runs are of the page's commit; they are of: {each}. Rows and figures are as each run left them; "
+        "captions, tables, verdicts and what a full run shows are of the code that made the page."
+    )
+
+
+def commit(run: Run) -> str:
+    """Returns the commit of a run in short."""
+    return short((run.record.get("git") or {}).get("commit"))
+
+
+def short(name: object) -> str:
+    """Returns a commit in short."""
+    return str(name)[:10] if name else "no commit known"
+
+
+def day(run: Run) -> str:
+    """Returns the day on which a run was started."""
+    return str(run.record["started"])[:10]
+
+
 def summary(sections: Sequence[Section]) -> str:
     """Returns the table of all experiments."""
-    head = [tag("th", name, scope="col") for name in ("question", "verdicts", "run", "time")]
+    head = [tag("th", name, scope="col") for name in ("question", "verdicts", "run", "day", "time")]
     lines = []
     for section in sections:
         name, run = section.experiment.name, section.run
         link = tag("a", text(section.experiment.question), href=f"#{name}")
         cells = (
             words(section.verdicts),
-            "not run yet" if run is None else text(run.kind + unfinished(run)),
+            none(section).lower() if run is None else text(run.kind + unfinished(run)),
+            "–" if run is None else text(day(run)),
             "–" if run is None else text(duration(run)),
         )
         lines.append(tag("tr", tag("th", link, scope="row"), *(tag("td", cell) for cell in cells)))
@@ -127,14 +157,19 @@ def absent(section: Section) -> str:
     """Returns what stands where there is no run: what makes one, and what it takes."""
     command = tag("code", f"python -m experiments.{section.experiment.name}")
     full = f" The full run takes {text(section.experiment.time)}." if section.experiment.time else ""
-    return tag("p", f"Not run yet. {command} runs it, with {tag('code', '--quick')} in its reduced form.{full}")
+    return tag("p", f"{none(section)}. {command} runs it, with {tag('code', '--quick')} in its reduced form.{full}")
+
+
+def none(section: Section) -> str:
+    """Returns why there is no run: what cannot be read is among the troubles."""
+    return "No run that can be shown" if section.troubles else "Not run yet"
 
 
 def present(section: Section, run: Run) -> str:
     """Returns verdicts, figure, table and provenance of the run that is shown."""
     question = section.experiment.question
     state = tag("span", text(f"{run.kind} configuration{unfinished(run)}"), class_="word")
-    parts = [tag("p", state, " ", text(f"{duration(run)}, {device(run)}"), class_="meta")]
+    parts = [tag("p", state, " ", text(f"{day(run)}, {commit(run)}, {duration(run)}, {device(run)}"), class_="meta")]
     if section.verdicts:
         parts += [tag("h3", "Verdicts"), items("ul", map(judged, section.verdicts), class_="verdicts")]
     if section.figure is not None:
@@ -188,7 +223,7 @@ def device(run: Run) -> str:
 def duration(run: Run) -> str:
     """Returns the time of a run in words."""
     seconds = run.record.get("seconds")
-    if not isinstance(seconds, int | float):
+    if not isinstance(seconds, int | float) or seconds < 0:
         return "time not known"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.0f} s"

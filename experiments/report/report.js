@@ -95,12 +95,26 @@
     at("view-title").textContent = title.charAt(0).toUpperCase() + title.slice(1);
     at("view-chart").setAttribute("aria-label", `Chart of ${title} against the number of samples K`);
     write(quantity);
+    if (shown.length === 0) return blank();
     const spec = { ...specs[quantity.log ? "log" : "linear"], datasets: { rows: shown } };
     const made = await vegaEmbed("#view-plot", spec, options());
-    if (mine !== drawing) return made.finalize();
+    if (mine !== drawing) {
+      made.finalize();
+      if (rows().length === 0) blank();
+      return;
+    }
     if (view) view.finalize();
     view = made;
     walkable([...at("view-plot").querySelectorAll(".mark-symbol path")]);
+  }
+
+  // Where there is nothing to draw, a sentence says so: axes without a mark would look like a fault.
+  function blank() {
+    if (view) view.finalize();
+    view = null;
+    const none = chosenSeries().length === 0 ? "no series is chosen." : "the table has what was measured.";
+    at("view-plot").replaceChildren(element("p", { className: "blank" }, `Nothing to draw: ${none}`));
+    at("view-point").textContent = "";
   }
 
   function options() {

@@ -6,6 +6,7 @@ year. What cannot be read is a `Broken` with the reason, never an error.
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(-\d+)?")
 """What `provenance.stem` and `store.create` call the folder of a run."""
 
 NEEDED = {"experiment": str, "status": str, "started": str, "config": dict, "seed": int, "argv": list}
+OPTIONAL = {"git": dict, "packages": dict, "device": dict, "seconds": int | float}
 STATUSES = ("finished", "interrupted", "failed", "running")
 KINDS = ("full", "custom", "quick")
 
@@ -60,10 +62,17 @@ def found(results: Path, name: str, config: Any) -> tuple[list[Run], list[Broken
       config: its full configuration.
     """
     parent = results / name
-    folders = sorted(path for path in parent.iterdir() if NAME.fullmatch(path.name)) if parent.is_dir() else []
+    here = parent.iterdir() if parent.is_dir() else ()
+    folders = sorted((path for path in here if NAME.fullmatch(path.name)), key=age)
     all_ = [opened(folder, name, config) for folder in folders]
     newest_first = [run for run in reversed(all_) if isinstance(run, Run)]
     return sorted(newest_first, key=rank), [broken for broken in all_ if isinstance(broken, Broken)]
+
+
+def age(folder: Path) -> tuple[str, int]:
+    """Returns what is larger of the run that was started later: the time, and the suffix of those of one second."""
+    time, suffix = folder.name[:25], folder.name[26:]
+    return time, int(suffix or 1)
 
 
 def rank(run: Run) -> tuple[int, int]:
@@ -87,7 +96,18 @@ def opened(folder: Path, name: str, config: Any) -> Run | Broken:
         return Broken(folder, f"has no rows; {ending(record)}")
     except ValueError as error:
         return Broken(folder, f"rows.csv cannot be read: {error}")
+    if rows.empty:
+        return Broken(folder, f"has no rows; {ending(record)}")
+    if cut_off(folder / "rows.csv"):
+        return Broken(folder, f"rows.csv ends in the middle of a line; {ending(record)}")
     return Run(folder, record, rows, *described(record, config))
+
+
+def cut_off(path: Path) -> bool:
+    """Whether the last line of a file has no end: its writer was killed, or a copy of it was."""
+    with open(path, "rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"
 
 
 def wrong(record: Any, name: str) -> str:
@@ -97,6 +117,11 @@ def wrong(record: Any, name: str) -> str:
     missing = [key for key, kind in NEEDED.items() if not isinstance(record.get(key), kind)]
     if missing:
         return f"lacks {', '.join(missing)}"
+    odd = [key for key, kind in OPTIONAL.items() if not isinstance(record.get(key), kind | None)]
+    if odd:
+        return f"says nothing that can be read of {', '.join(odd)}"
+    if not math.isfinite(record.get("seconds") or 0):
+        return f"has seconds = {record['seconds']}"
     if record["experiment"] != name:
         return f"names another experiment, {record['experiment']!r},"
     return "" if record["status"] in STATUSES else f"has an unknown status, {record['status']!r},"

@@ -75,6 +75,11 @@ def build(experiment: Experiment, module: Any, results: Path) -> Section:
     figure = attempt("the figure", lambda: drawing(shown, module.figure), troubles)
     table = attempt("the table", lambda: printed(getattr(module, "table", lambda rows: rows)(shown.rows)), troubles)
     verdicts = attempt("the verdicts", lambda: list(getattr(module, "verdict", lambda rows: [])(shown.rows)), troubles)
+    if None in (figure, table, verdicts):
+        why = "older than this code" if shown.record["status"] == "finished" else "too few"
+        troubles.append(
+            f"The rows of {shown.folder.name} may be {why}: python -m experiments.{experiment.name} makes new."
+        )
     return Section(experiment, about, shown, others, figure, caption(module.figure), table, verdicts or (), troubles)
 
 
@@ -91,7 +96,8 @@ def attempt(what: str, call: Callable[[], T], troubles: list[str]) -> T | None:
     try:
         return call()
     except Exception as error:
-        troubles.append(f"{what} could not be made of these rows: {type(error).__name__}: {error}.")
+        reason = f"{type(error).__name__}: {error}".rstrip(".")
+        troubles.append(f"{what} could not be made of these rows: {reason}.")
         return None
 
 
@@ -105,7 +111,7 @@ def caption(figure: Callable[..., Any]) -> str:
 def drawing(run: runs.Run, figure: Callable[[pd.DataFrame], Any]) -> bytes:
     """Returns the newest figure of a run as SVG, or draws one where the run left none."""
     drawn = sorted(run.folder.glob("figure*.svg"), key=lambda path: int((re.findall(r"\d+", path.stem) or ["1"])[0]))
-    if drawn and (data := drawn[-1].read_bytes()).strip():
+    if drawn and b"<svg" in (data := drawn[-1].read_bytes()):
         return data
     buffer = io.BytesIO()
     with style.context():

@@ -94,7 +94,7 @@ def of_sweep(rows: pd.DataFrame, looks: Mapping[tuple[str, str], style.Series], 
 def of_samples(rows: pd.DataFrame, point: str, note: str) -> dict[str, Any]:
     """Returns the set of a run of `experiments.sample_sweep` at one parameter point, "trained" or "perturbed"."""
     names = {"objective": "bound", "bound": "value", "bound_low": "value_low", "bound_high": "value_high"}
-    here = rows.query(f"parameters == '{point}'").rename(columns=names)
+    here = pd.DataFrame(rows[rows["parameters"].eq(point)]).rename(columns=names)
     pairs = dict.fromkeys(zip(here["bound"], here["estimator"], strict=True))
     looks = {pair: style.SERIES["/".join(pair)] for pair in pairs}
     named = [(group, here, quantities) for group, quantities in OF_SAMPLES.items()]

@@ -270,6 +270,21 @@ def test_from_draws_the_same_figure_again_and_computes_nothing(tmp_path, capsys)
     assert only_run(tmp_path) == folder
 
 
+def test_rows_of_an_unfinished_run_that_are_too_few_are_one_line(tmp_path):
+    def judge(rows):
+        return [verdicts.Verdict("c", str(rows.set_index("K").loc[99, "gap"]), True)]
+
+    folder = launch(tmp_path)
+    with pytest.raises(KeyError):
+        launch(tmp_path, "--from", str(folder), verdict=judge)
+    path = folder / "provenance.json"
+    path.write_text(json.dumps(record_of(folder) | {"status": "interrupted"}))
+    with pytest.raises(
+        SystemExit, match=r"did not finish \(interrupted\).* too few .*KeyError: 99.*\. Run it anew: python"
+    ):
+        launch(tmp_path, "--from", str(folder), verdict=judge)
+
+
 def test_from_refuses_what_is_not_a_run_of_this_experiment(tmp_path):
     with pytest.raises(SystemExit, match=r"cannot read .*provenance\.json"):
         launch(tmp_path, "--from", str(tmp_path))

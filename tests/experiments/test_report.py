@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import style, sweep
+from experiments import store, style, sweep
 from experiments.report import __main__ as report
 from experiments.report import chart, missing, sweeps
 from tests import reports
@@ -74,7 +74,7 @@ def test_the_page_says_what_is_missing_and_what_is_unfinished(written):
     text, parsed, (path, failed) = written
     assert (path.name, failed) == ("report.html", {"never": "It failed."})
     assert "<code>never</code>: It failed." in text
-    assert "python -m experiments.never</code> runs it" in text
+    assert "No run that can be shown. <code>python -m experiments.never</code> runs it" in text
     assert "The full run takes 9 min." in text
     assert "did not finish: interrupted" in text
     assert "not on this page: bench." in text
@@ -108,7 +108,7 @@ def test_the_sets_of_sample_sweep_are_its_parameter_points():
         "milliseconds": np.nan,
     }
     row = names | reports.around("bound", -3.0) | reports.around("snr_phi", 0.04) | reports.around("gap", 0.5)
-    data = sweeps.of_samples(pd.DataFrame([row, row | {"parameters": "perturbed", "bound": -9.0}]), "perturbed", "")
+    data = sweeps.of_samples(pd.DataFrame([row, row | {"parameters": "it's", "bound": -9.0}]), "it's", "")
     assert [(each["name"], each["points"][0]["value"]) for each in data["quantities"]] == [
         (f"{sweeps.BOUND}/value, nats per digit", -9.0),
         (f"{sweeps.BOUND}/gap to log p(x), nats per digit", 0.5),
@@ -155,6 +155,35 @@ def test_an_experiment_that_is_not_one_is_a_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "experiments.mine", SimpleNamespace(figure=None))
     with pytest.raises(SystemExit, match=r"experiments/mine.py defines run\(\) and no Config: see"):
         report.load("mine")
+
+
+def test_the_page_says_which_commits_the_runs_are_of_where_they_are_not_its_own(tmp_path, monkeypatch):
+    leave(tmp_path, "a", 1, rows=gaps(), svg=SVG)
+    for commit, told in (("0123456789abcdef", False), ("fedcba9876543210", True), (None, True)):
+        monkeypatch.setattr(report.provenance, "commit", lambda _, commit=commit: {"commit": commit, "dirty": False})
+        path, _ = report.write(tmp_path, None, [experiment("a")], lambda _: module(), missing.leave)
+        text = path.read_text()
+        assert ("they are of: 0123456789 (1)" in text) is told
+        assert "2026-11-01, 0123456789, 1 min 15 s" in text
+
+
+def test_a_page_that_is_not_written_leaves_nothing_behind(tmp_path, monkeypatch):
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(SystemExit, match=r"page.html: Is a directory. Free some space, or choose another file"):
+        report.write(tmp_path, tmp_path / "page.html", [], module, missing.leave)
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.os, "fsync", stop)
+        with pytest.raises(KeyboardInterrupt):
+            store.replace(tmp_path / "other.html", b"page")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    monkeypatch.setattr(report, "write", stop)
+    with pytest.raises(SystemExit, match="stopped: no page was written"):
+        report.main([str(tmp_path)])
 
 
 def test_an_unknown_folder_and_a_page_that_cannot_be_written_are_one_line(tmp_path):

@@ -54,6 +54,22 @@ def test_finished_before_interrupted_full_before_quick_then_the_newest(tmp_path)
     assert found[2].changed == ("num_steps = 50",)
 
 
+def test_of_runs_of_one_second_the_last_is_the_newest(tmp_path):
+    for suffix in ("", "-2", "-10"):
+        folder = leave(tmp_path, "a", 1, rows=gaps())
+        folder.rename(f"{folder}-last" if not suffix else f"{folder}{suffix}")
+    last = tmp_path / "a" / f"20261101T120000Z-{reports.HASH}"
+    Path(f"{last}-last").rename(last)
+    assert [run.folder.name[25:] for run in runs.found(tmp_path, "a", FULL)[0]] == ["-10", "-2", ""]
+
+
+def test_a_figure_that_is_none_is_drawn_anew(tmp_path):
+    leave(tmp_path, "a", 1, rows=gaps(), svg="half a")
+    drawn = sections.build(experiment("a"), module(), tmp_path).figure
+    assert drawn is not None
+    assert b"<svg" in drawn
+
+
 def test_what_cannot_be_read_is_named_with_its_reason(tmp_path):
     leave(tmp_path, "a", 1, rows=None, status="failed", message="ValueError: no")
     (leave(tmp_path, "a", 2, rows=gaps()) / "provenance.json").write_text("{")
@@ -61,6 +77,11 @@ def test_what_cannot_be_read_is_named_with_its_reason(tmp_path):
     (leave(tmp_path, "a", 4) / "rows.csv").write_text('K,gap\n1,"2\n3,4,5\n')
     leave(tmp_path, "a", 5, rows=gaps(), experiment="b")
     leave(tmp_path, "a", 6, rows=gaps(), status="dreaming")
+    leave(tmp_path, "a", 9, rows=gaps(), git="0123", device=["cpu"])
+    leave(tmp_path, "a", 10, rows=gaps(), seconds=float("nan"))
+    leave(tmp_path, "a", 11, rows=gaps().head(0))
+    with open(leave(tmp_path, "a", 12, rows=gaps()) / "rows.csv", "a") as file:
+        file.write("64,0.1,0.0")
     (tmp_path / "a" / f"20261108T120000Z-{reports.HASH}").mkdir()
     (tmp_path / "a" / "states").mkdir()
     found, broken = runs.found(tmp_path, "a", FULL)
@@ -74,6 +95,10 @@ def test_what_cannot_be_read_is_named_with_its_reason(tmp_path):
         "'b'",
         "'dreaming'",
         "empty",
+        "nothing that can be read of git, device",
+        "seconds = nan",
+        "no rows",
+        "middle of a line",
     ]
     assert len(reasons) == len(expected)
     assert all(part in reason for part, reason in zip(expected, reasons, strict=True)), reasons
@@ -86,16 +111,17 @@ def test_a_run_without_a_figure_is_drawn_from_its_rows_and_one_with_several_show
     assert b"<svg" in drawn
     assert sorted(path.name for path in folder.iterdir()) == ["provenance.json", "rows.csv"]
     for name, text in (("figure", "1"), ("figure-2", "2"), ("figure-10", "10")):
-        (folder / f"{name}.svg").write_text(text)
-    assert sections.build(experiment("a"), module(), tmp_path).figure == b"10"
+        (folder / f"{name}.svg").write_text(f"<svg>{text}")
+    assert sections.build(experiment("a"), module(), tmp_path).figure == b"<svg>10"
 
 
 def test_code_that_does_not_fit_the_rows_is_a_trouble_and_the_rest_is_shown(tmp_path):
     leave(tmp_path, "a", 1, rows=gaps(), svg=SVG)
     section = sections.build(experiment("a"), module(verdict=lambda rows: rows["gone"], table=gaps), tmp_path)
-    first, second = section.troubles
+    first, second, remedy = section.troubles
     assert "the table could not be made of these rows: ValueError" in first
     assert "the verdicts could not be made of these rows: KeyError: 'gone'" in second
+    assert "older than this code: python -m experiments.a makes new" in remedy
     assert section.figure == SVG.encode()
     assert section.verdicts == ()
 

@@ -11,7 +11,15 @@ import pytest
 from scipy import stats
 
 import experiments
-from experiments import deep_verdict, discrete_verdict, intervals, posterior_verdict, verdicts
+from experiments import (
+    certified_views,
+    deep_verdict,
+    discrete_verdict,
+    intervals,
+    marginal_verdict,
+    posterior_verdict,
+    verdicts,
+)
 from experiments.verdicts import Verdict
 
 FILES = sorted(Path(experiments.__file__).parent.glob("*.py"))
@@ -69,6 +77,42 @@ def test_the_line_of_z_scores_is_that_of_one_in_a_thousand():
     assert verdicts.agree("c", [line + 1], freedom=5).holds is True
     assert verdicts.agree("c", [0.1, math.nan]).holds is False
     assert verdicts.agree("c", []).holds is None
+
+
+def test_intervals_that_are_too_wide_resolve_nothing():
+    z = np.random.default_rng(0).normal(size=(2000, 8))
+    assert verdicts.agree("c", z[0] / 100).holds is None
+    assert verdicts.agree("c", z[0] / 100, small=0).holds is True
+    # Not those of right models, two or three scores of which are independent.
+    assert sum(verdicts.agree("c", np.repeat(row[:3], 4)).holds is None for row in z) <= 4
+    answers = np.linspace(0, 1, 8)
+    for error, holds in ((0.01, True), (0.3, None)):
+        rows = pd.DataFrame([intervals.around("x", a + error, error) | {"exact": a} for a in answers])
+        assert verdicts.covered("c", rows, "x", "exact").holds is holds
+        wrong = verdicts.against(rows, "x", 0.5)
+        assert verdicts.agree("c", verdicts.z_scores(rows, "x", "exact"), wrong=wrong).holds is holds
+
+
+def test_seeds_are_apart_by_students_t():
+    assert verdicts.apart([0.31, 0.29], [0.88, 0.68]) is True
+    # In order, which two pairs of seeds are by chance in one of six cases.
+    assert verdicts.apart([0.53, 0.42], [1.01, 0.80]) is None
+    assert verdicts.apart([1.01, 0.80], [0.31, 0.29]) is None
+    assert verdicts.apart([1.01, 1.00], [0.31, 0.29]) is False
+    assert verdicts.apart([1.0], [2.0]) is None
+    z = np.random.default_rng(1).normal(size=(2, 2000, 2))
+    found = [verdicts.apart(a, b) for a, b in zip(*z, strict=True)]
+    assert found.count(True) / 2000 == pytest.approx(0.025, abs=0.01)
+    assert found.count(False) <= 6
+
+
+def test_a_certificate_without_numbers_and_a_source_without_any_do_not_hold():
+    row = {"claim": "unbiased", "family": "Gaussian", "bound": "iwae", "estimator": "e", "green": True, "error": np.nan}
+    for z, answer in ((0.3, True), (9.0, False), (math.nan, False)):
+        assert certified_views.verdict(pd.DataFrame([row | {"z_theta": z, "z_phi": z}]))[0].holds is answer
+    rows = pd.DataFrame([{"part": "p(x)", "x": "x", "exact": 0.5, "z_score": 0.0, "printed": np.nan}])
+    rows = rows.assign(**intervals.around("estimate", 0.5, 0.1))
+    assert marginal_verdict.verdict(rows)[2].holds is None
 
 
 def test_right_models_do_not_fail_and_wrong_ones_do():
