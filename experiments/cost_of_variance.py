@@ -26,9 +26,9 @@ is given; the clock of such a machine is not):
 Which M: grouping is free (0.1 % of the operations), and whole draws are cheapest in bulk: for one target, variance ×
 time at T = 1 is 12 times that at T = 256 on the toy, 11 times on the autoencoder; at T = 16, 2.9 and 1.1 times. In
 operations it is flat from T = 16 on, to 8 %. So buy 16 draws at a time or more. Which k: pathwise, k = 1, all draws as
-groups: k = 16 costs 34 to 190 times as much signal in φ̄. Doubly reparameterized, k = 4 costs 3 times, and what more
-costs is up to the weights: nothing beyond k = 16 on the toy, where they vary little, and sevenfold for every fourfold k
-on the autoencoder, whose θ̄ pays 5 times for k = 256. `--quick` (the toy, T = 1 and 16) takes half a minute.
+groups: k = 16 costs 34 to 190 times as much signal in φ̄. Doubly reparameterized, k = 4 costs 3.3 to 3.6 times, and
+what more costs is up to the weights: nothing beyond k = 16 on the toy, where they vary little, and sevenfold for every
+fourfold k on the autoencoder, whose θ̄ pays 5 times for k = 256. `--quick` (the toy, T = 1 and 16) takes half a minute.
 """
 
 import dataclasses

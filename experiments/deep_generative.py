@@ -15,13 +15,13 @@ gains are paired, image by image.
 
     python -m experiments.deep_generative
 
-Preset `digits`, seed 0, float32, two shared CPU cores of a busy machine, 7 min (4 min 17 s of one core), means of two
-seeds on 297 test images, ± half of a 95 % interval over images; reference numbers in brackets:
+Preset `digits`, seed 0, float32, two shared CPU cores, 2 min 25 s (7 min where other work had most of them), means of
+two seeds on 297 test images, ± half of a 95 % interval over images; reference numbers in brackets:
 
                 NLL              −ELBO            gain over IWAE, k = 1
     IWAE   1    22.47 (22.48)    22.89 (22.90)
     IWAE   5    22.12 (22.08)    23.33 (23.28)    0.35 ± 0.06
-    IWAE  50    21.89 (21.90)    25.37 (25.41)    0.58 ± 0.09
+    IWAE  50    21.89 (21.90)    25.42 (25.41)    0.58 ± 0.09
     VAE    5    22.35            22.76            0.12 ± 0.04
     DReG   5    22.03            23.07            0.44 ± 0.07
     RWS    5    22.09            23.06            0.39 ± 0.07

@@ -18,39 +18,39 @@ Mnih and Tucker (arXiv:2006.10680); Maddison et al. (arXiv:1611.00712); Le et al
 
     python -m experiments.discrete_latents
 
-Seed 0, 5 seeds of each method, float32, 4 min 15 s on two CPU cores beside one other run (± half of a 95 % interval
-over seeds; ms per step of all 5 seeds, without saving):
+Seed 0, 5 seeds of each method, float32, 3 min 15 s on two shared CPU cores (± half of a 95 % interval over seeds; ms
+per step of all 5 seeds, without saving):
 
     belief net          −log p(x)        KL(q ‖ p)        ms
-    REINFORCE(1)        24.29 ± 0.06     0.59 ± 0.03      0.5
-    NVIL(1)             23.72 ± 0.05     0.22 ± 0.02      0.8
-    DisARM(1)           23.65 ± 0.07     0.20 ± 0.02      0.9
-    Concrete(1)         23.76 ± 0.06     1.47 ± 0.02      1.6
-    VIMCO(5)            23.55 ± 0.07     0.55 ± 0.04      1.7
-    RWS(5)              23.52 ± 0.08     0.42 ± 0.03      1.6
-    VIMCO(50)           23.48 ± 0.05     1.00 ± 0.04      6.2
-    RWS(50)             23.49 ± 0.05     0.60 ± 0.04      5.4
-    exact ELBO          23.61 ± 0.02     0.16 ± 0.03      4.0
-    exact likelihood    23.48 ± 0.06     0.70 ± 0.06      4.1
+    REINFORCE(1)        24.33 ± 0.09     0.58 ± 0.04      0.5
+    NVIL(1)             23.71 ± 0.05     0.22 ± 0.02      0.4
+    DisARM(1)           23.64 ± 0.06     0.20 ± 0.02      0.4
+    Concrete(1)         23.76 ± 0.06     1.47 ± 0.02      0.6
+    VIMCO(5)            23.54 ± 0.07     0.55 ± 0.04      0.7
+    RWS(5)              23.52 ± 0.08     0.42 ± 0.03      0.6
+    VIMCO(50)           23.48 ± 0.05     1.00 ± 0.04      2.9
+    RWS(50)             23.48 ± 0.05     0.60 ± 0.04      2.4
+    exact ELBO          23.60 ± 0.02     0.16 ± 0.03      2.1
+    exact likelihood    23.48 ± 0.06     0.70 ± 0.06      2.5
 
-VIMCO(50) ≤ VIMCO(5) ≤ NVIL(1), both resolved: paired differences −0.066 ± 0.037 and −0.167 ± 0.091. VIMCO(50) is not
-resolved from maximum likelihood (0.001 ± 0.021). NVIL pays 0.110 ± 0.039 for its noise, against the exact gradient of
-its own bound; that VIMCO(5) ends below the exact ELBO (−0.057 ± 0.080) is not resolved. The baseline is worth 0.576 ±
-0.096 to REINFORCE. DisARM is not resolved from NVIL (−0.064 ± 0.085), nor VIMCO(50) from RWS(50) (−0.003 ± 0.007); at
-five draws RWS is ahead of VIMCO by 0.031 ± 0.008. A tighter bound asks less of q, whose gap is larger. The Concrete's
-model is 0.156 ± 0.077 above the exact ELBO, its guide far from any posterior of bits.
+VIMCO(50) ≤ VIMCO(5) ≤ NVIL(1), both resolved: paired differences −0.059 ± 0.026 and −0.172 ± 0.091. VIMCO(50) is not
+resolved from maximum likelihood (0.002 ± 0.014). NVIL pays 0.110 ± 0.039 for its noise, against the exact gradient of
+its own bound; that VIMCO(5) ends below the exact ELBO (−0.062 ± 0.078) is not resolved. The baseline is worth 0.61 ±
+0.12 to REINFORCE. DisARM is not resolved from NVIL (−0.071 ± 0.082), nor VIMCO(50) from RWS(50) (−0.002 ± 0.014); at
+five draws RWS is ahead of VIMCO by 0.026 ± 0.009. A tighter bound asks less of q, whose gap is larger. The Concrete's
+model is 0.156 ± 0.076 above the exact ELBO, its guide far from any posterior of bits.
 
     mixture, K = 2      p(z)             q(z | x)         components lost (weight < truth/100)
     REINFORCE           0.27 ± 0.05      0.67 ± 0.06      3.4 ± 1.1
     VIMCO               0.27 ± 0.03      0.66 ± 0.04      3.2 ± 1.6
-    Concrete            0.50 ± 0.08      0.92 ± 0.06      8.2 ± 1.4
+    Concrete            0.51 ± 0.07      0.92 ± 0.06      8.2 ± 1.4
     wake-sleep          0.74 ± 0.01      0.88 ± 0.03      9.6 ± 0.7
     RWS                 0.31 ± 0.09      0.77 ± 0.13      6.4 ± 2.9
     defensive RWS       0.17 ± 0.02      0.39 ± 0.03      0.6 ± 0.7
     mixture, K = 20
     REINFORCE           0.18 ± 0.03      0.71 ± 0.03      1.2 ± 1.0
     VIMCO               0.07 ± 0.06      0.30 ± 0.05      0.2 ± 0.6
-    Concrete            0.54 ± 0.03      0.85 ± 0.03      7.0 ± 0.0
+    Concrete            0.53 ± 0.03      0.86 ± 0.02      7.0 ± 0.0
     wake-sleep          0.65 ± 0.03      0.82 ± 0.01      8.0 ± 0.9
     RWS                 0.05 ± 0.06      0.12 ± 0.07      0.2 ± 0.6
     defensive RWS       0.04 ± 0.05      0.11 ± 0.06      0

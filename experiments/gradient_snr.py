@@ -20,8 +20,8 @@ Rainforth et al. 2018 (arXiv:1802.04537); Tucker et al. 2018 (arXiv:1810.04152);
 
     python -m experiments.gradient_snr
 
-Seed 0, float32, two shared CPU cores of a busy machine, 1 min; limits with the exact signal, ± half of a 95 % interval,
-and the slope of the line:
+Seed 0, float32, two shared CPU cores of a busy machine, 1 min 20 s; limits with the exact signal, ± half of a 95 %
+interval, and the slope of the line:
 
     φ   −½   IWAE −0.500 ± 0.002 (−0.498), VIMCO −0.501 ± 0.002 (−0.493), MIWAE and PIWAE −0.502 ± 0.003 (−0.493)
         +½   ELBO 0.500 ± 0.002 (0.500), CIWAE 0.500 ± 0.002 (0.493), DReG 0.498 ± 0.003 (0.483),

@@ -34,7 +34,7 @@ an hour with none). Each target has keys of its own: some alone give the same ro
                    for the Gaussian process (k̂ 0.60, corrected sds within 7 %: the effective draws are half). Funnel and
                    banana are not trusted, at 0.06 and 0.03 nats from log Z: k̂ 0.77 and 2.1. The two modes are found,
                    weighed by a mixture, and right to 0.02
-    guides         On seven of the nine with real data mean field in the model's own coordinates is 2 to 22 nats below
+    guides         On seven of the nine whose data are files mean field in its own coordinates is 2 to 22 nats below
                    log Z, and not trusted; full rank is within 0.23 of seven, 1.3 below that of the centred schools and
                    1.4 below that of the Gaussian process. On the non-centred schools flow and spline flow leave 0.02
                    and 0.03 of full rank's 0.22 nats

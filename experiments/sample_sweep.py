@@ -22,7 +22,7 @@ Seed 0, float32, two shared cores of a busy machine, 3 min 20 s, at the trained 
     K = 1024  IWAE is 0.003 ± 0.006 below; SNR of φ̄ under it 0.05 ± 0.05 pathwise (not resolved), 0.191 ± 0.031 DReG;
               under the ELBO 4.5 pathwise, 11.5 STL; under forward KL 1.6 wake-φ, 3.8 doubly reparameterized
 
-`--quick` (fewer steps, replicates and values of K, one of them timed) takes about a minute.
+`--quick` (fewer steps, replicates and values of K, one of them timed) takes a minute or two.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Nine posteriors of posteriordb: log-densities of real data, with reference draws in `data.posteriordb`.
+"""Nine posteriors of posteriordb: log-densities, with data and reference draws in `data.posteriordb`.
 
 Each is a function of the data of its Stan program, by the names there, to a `Target`, whose `constrain` gives the
 posterior's own parameters in the order of the reference. Proper priors are normalised; a flat prior counts as density 1
