@@ -338,5 +338,7 @@ def test_leave_one_out_of_one_draw_is_refused_before_any_draw(name, chunk_size):
 
 
 def test_bound_and_estimator_in_the_wrong_order():
-    with pytest.raises((TypeError, ValueError), match="bound pathwise returns a function: bound and estimator may be exchanged"):
+    with pytest.raises(
+        (TypeError, ValueError), match="bound pathwise returns a function: bound and estimator may be exchanged"
+    ):
         vi.value_and_grad(problems.CURVED, problems.AMORTIZED, estimators.pathwise, bounds.iwae, num_samples=2)

@@ -52,7 +52,8 @@ def check_pair(
         form = _form(guide, bound, estimator, num_samples, coefficients)
     except ValueError as error:
         raise ValueError(f"{error} {_advice(guide, bound, num_samples)}") from error
-    if not getattr(estimator, "__module__", "").startswith("vi_jax."):  # tests answer for the library's
+    module = getattr(estimator, "__module__", None) or ""
+    if not module.startswith("vi_jax."):  # tests answer for the library's
         _check_ratio(bound, estimator, num_samples)
     return form
 
