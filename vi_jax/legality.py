@@ -8,6 +8,7 @@ logarithm. The error names both halves and the pairs beside it that are legal.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from vi_jax import bounds, estimators
 from vi_jax.estimators.definition import tolerance, zero_where_impossible
@@ -114,7 +115,7 @@ def _check_ratio(bound: BoundFn, estimator: Estimator, num_samples: int) -> None
     with jax.ensure_compile_time_eval():
         log_w = jnp.sin(3.0 * jnp.arange(num_samples, dtype=jnp.result_type(float)))[:, None]
         c = zero_where_impossible(bound, estimator(bound))(log_w)
-        if c.ratio is None or any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(c)):
+        if c.ratio is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(c)):
             return
         path, implied = np.asarray(c.path), np.asarray(c.ratio * c.model)
     agree = np.isclose(path, implied, rtol=1e-2, atol=1e-5, equal_nan=True)
