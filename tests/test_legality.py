@@ -84,6 +84,22 @@ def test_an_estimator_of_ones_own_is_refused_until_it_says_what_it_survives():
     make(PAIRED, bounds.elbo, estimators.with_tolerance(halved, estimators.tolerance(estimators.pathwise)))
 
 
+def test_a_path_that_its_ratio_would_discard_is_refused():
+    @estimators.estimator
+    def half_path(bound, log_w):
+        c = estimators.pathwise(bound)(log_w)
+        return c._replace(path=c.path / 2)  # and ratio says 1.0
+
+    @estimators.estimator
+    def half_path_said(bound, log_w):
+        return half_path(bound)(log_w)._replace(ratio=jnp.full_like(log_w, 0.5))
+
+    with pytest.raises(ValueError, match="half_path: path must be ratio × model, and at some log-weights it is"):
+        make(problems.AMORTIZED, bounds.iwae, half_path)
+    make(problems.AMORTIZED, bounds.iwae, half_path_said)
+    jax.jit(lambda scale: make(problems.AMORTIZED, bounds.iwae, half_path_said) and scale)(1.0)
+
+
 def test_no_legal_estimator_at_all():
     discrete = guides.categorical(3)._replace(noise=lambda key, k: k, from_noise=lambda phi, x, noise: noise)
     with pytest.raises(ValueError, match="No estimator of the library is legal for this guide"):

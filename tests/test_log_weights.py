@@ -221,6 +221,7 @@ BAD = {
         ValueError,
         r"x is a scalar, without a batch axis: add one, as in x\[None\]",
     ),
+    "a list": ({"x": [[1.0, 2.0]]}, ValueError, r"x has a Python number for a leaf.*make it an array, jnp\.asarray"),
     "no batch axis, vector": ({"x": jnp.zeros(2)}, ValueError, r"fails for one datum.*leading batch axis B.*x\[None\]"),
     "no datum": ({"x": jnp.zeros((0, 2))}, ValueError, "empty batch axis"),
     "batch axes differ": (
@@ -247,6 +248,16 @@ BAD = {
         {"model": curved(log_joint=lambda theta, x, z: x @ jnp.zeros(7))},
         ValueError,
         r"model\.log_joint fails for one datum and one draw",
+    ),
+    "params first": (
+        {"key": problems.curved_params()},
+        TypeError,
+        r"typed key, jax\.random\.key\(seed\); got a Params\.",
+    ),
+    "no distribution": (
+        {"guide": amortized(lambda phi, x: (phi["b"], phi["b"]))},
+        ValueError,
+        r"guide\.distribution must return a distrax distribution of one z, got a tuple",
     ),
     "log_prob a vector": (
         {"guide": amortized(lambda phi, x: VectorScore(phi["b"], jnp.ones(2)))},

@@ -23,7 +23,7 @@ def check_key(key: Any) -> None:
       ValueError: if `key` is an array of keys.
     """
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise TypeError(f"key must be a typed key, jax.random.key(seed); got {_describe(key)}.")
+        raise TypeError(f"key must be a typed key, jax.random.key(seed); got {describe(key)}.")
     if key.shape != ():
         raise ValueError(f"key must be one key; got an array of keys of shape {key.shape}: map over it with jax.vmap.")
 
@@ -45,7 +45,7 @@ def check_positive_int(name: str, value: Any) -> int:
         number = None
     if number is None or isinstance(value, bool):
         raise TypeError(
-            f"{name} must be a Python integer ≥ 1, got {_describe(value)}: it fixes the size of the program, so it"
+            f"{name} must be a Python integer ≥ 1, got {describe(value)}: it fixes the size of the program, so it"
             " cannot be traced."
         )
     if number < 1:
@@ -86,6 +86,11 @@ def check_batch(name: str, tree: PyTree) -> int:
     Raises:
       ValueError: if there is no leaf, a leaf is a scalar, two leaves disagree, or the axis is empty.
     """
+    if any(isinstance(leaf, int | float) for leaf in jax.tree.leaves(tree)):
+        raise ValueError(
+            f"{name} has a Python number for a leaf, without a batch axis; a list is a tree of its items: make it an "
+            "array, jnp.asarray."
+        )
     shapes = [(name + jax.tree_util.keystr(p), jnp.shape(x)) for p, x in jax.tree_util.tree_leaves_with_path(tree)]
     if not shapes:
         raise ValueError(f"{name} has no leaves: give it one array at least, zeros((1, 1)) for a density without data.")
@@ -115,7 +120,10 @@ def check_mean(mean: ArrayLike | None, data_dim: int) -> np.ndarray:
     return mean
 
 
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
+    """Returns what a value is, in a few words, for an error."""
     if isinstance(value, jax.Array):
         return f"{value.dtype}{list(value.shape)}" + (" (traced)" if isinstance(value, Tracer) else "")
+    if isinstance(value, tuple | list | dict):  # parameters, or data: the numbers in it would hide the sentence
+        return f"a {type(value).__name__}"
     return f"{value!r} ({type(value).__name__})"

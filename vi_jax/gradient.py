@@ -17,6 +17,7 @@ from vi_jax import checks, sharded, zero_weights
 from vi_jax.estimators.definition import zero_where_impossible
 from vi_jax.legality import check_pair, check_scale
 from vi_jax.log_weights import batch_draws, check_problem, checked
+from vi_jax.names import name_of
 from vi_jax.pullback import Form, forward_pass
 from vi_jax.sharding import DATA, completed
 from vi_jax.streaming import streamed_log_weights, streamed_pullback
@@ -158,6 +159,7 @@ class _Part(NamedTuple):
 
 
 def _part(guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int, mesh: Mesh | None = None) -> _Part:
+    _check_functions(bound, estimator)
     _check_bound(bound, num_samples)
     coefficients = zero_where_impossible(bound, estimator(bound))
     shares = 1 if mesh is None else completed(mesh).shape[DATA]
@@ -221,12 +223,31 @@ def loss(
     return checked(negative_bound)
 
 
+def _check_functions(bound: BoundFn, estimator: Estimator) -> None:
+    """Raises `TypeError` for a bound or an estimator that is no function: its name, most likely."""
+    for what, given, example in (("bound", bound, "bounds.iwae"), ("estimator", estimator, "estimators.pathwise")):
+        if not callable(given):
+            raise TypeError(f"{what} must be a function, such as vi.{example}, got {checks.describe(given)}.")
+
+
 def _check_bound(bound: BoundFn, num_samples: int) -> None:
-    """Raises `ValueError` for a bound that mixes the data of a batch. Traces; computes nothing."""
+    """Raises `ValueError` for a bound that fails, or mixes the data of a batch. Traces; computes nothing."""
     log_w = jax.ShapeDtypeStruct((num_samples, 2), jnp.result_type(float))
 
     def probe(log_w: jax.Array) -> None:
-        values = bound(log_w)
+        try:
+            values = bound(log_w)
+        except Exception as error:
+            error.add_note(
+                f"This came from the bound {name_of(bound)}, for log-weights of shape {log_w.shape}. What makes a "
+                "bound, as bounds.renyi(0.5) does, is to be called first."
+            )
+            raise
+        if callable(values):
+            raise ValueError(
+                f"bound {name_of(bound)} returns a function: bound and estimator may be exchanged, or it makes a "
+                "bound, as bounds.renyi(0.5) does, and is still to be called."
+            )
         if getattr(values, "shape", None) != (2,):
             raise ValueError(
                 f"bound must map log-weights [K, B] to values [B], got {getattr(values, 'shape', values)} for "

@@ -7,6 +7,8 @@ logarithm. The error names both halves and the pairs beside it that are legal.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from vi_jax import bounds, estimators
 from vi_jax.estimators.definition import tolerance, zero_where_impossible
@@ -27,6 +29,9 @@ LIBRARY: tuple[Estimator, ...] = (
     estimators.wake_phi_doubly_reparameterized,
 )
 
+# Automatic derivatives of a bound take O(K²): beyond this K what an estimator says of its ratio is believed.
+_MOST_PROBED = 64
+
 
 def check_pair(
     guide: Guide, bound: BoundFn, estimator: Estimator, num_samples: int, coefficients: CoefficientFn | None = None
@@ -41,12 +46,17 @@ def check_pair(
       coefficients: what the estimator makes of the bound, where the caller has it already.
 
     Raises:
-      ValueError: the pair is illegal for this guide and K; naming both halves, the reason, and what is legal.
+      ValueError: the pair is illegal for this guide and K; naming both halves, the reason, and what is legal. Or an
+        estimator that is not the library's gives a path that is not its ratio times model.
     """
     try:
-        return _form(guide, bound, estimator, num_samples, coefficients)
+        form = _form(guide, bound, estimator, num_samples, coefficients)
     except ValueError as error:
         raise ValueError(f"{error} {_advice(guide, bound, num_samples)}") from error
+    module = getattr(estimator, "__module__", None) or ""
+    if not module.startswith("vi_jax."):  # tests answer for the library's
+        _check_ratio(bound, estimator, num_samples)
+    return form
 
 
 def check_scale(model: Model, guide: Guide, x: PyTree, bound: BoundFn, estimator: Estimator, num_samples: int) -> None:
@@ -96,6 +106,25 @@ def is_scaled(model: Model, x: PyTree) -> bool:
         return False
     datum = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), x)
     return model.likelihood_scale(datum) != 1
+
+
+def _check_ratio(bound: BoundFn, estimator: Estimator, num_samples: int) -> None:
+    """Raises `ValueError` where path is not ratio × model, for K weights that are no draws: path would not be used."""
+    if num_samples > _MOST_PROBED:
+        return
+    with jax.ensure_compile_time_eval():
+        log_w = jnp.sin(3.0 * jnp.arange(num_samples, dtype=jnp.result_type(float)))[:, None]
+        c = zero_where_impossible(bound, estimator(bound))(log_w)
+        if c.ratio is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(c)):
+            return
+        path, implied = np.asarray(c.path), np.asarray(c.ratio * c.model)
+    agree = np.isclose(path, implied, rtol=1e-2, atol=1e-5, equal_nan=True)
+    if not agree.all():
+        raise ValueError(
+            f"{name_of(estimator)}: path must be ratio × model, and at some log-weights it is {path[~agree][0]:.3g} "
+            f"for {implied[~agree][0]:.3g}. Whoever replaces the path of another rule replaces its ratio too, by None "
+            "or an array like model."
+        )
 
 
 def _form(

@@ -192,7 +192,7 @@ def check_problem(model: Model, guide: Guide, params: Params, x: PyTree) -> None
     datum = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), x)
     z = _trace(
         "guide.distribution(phi, x).sample",
-        lambda phi, x, key: guide.distribution(phi, x).sample(seed=key),
+        lambda phi, x, key: _distribution(guide, phi, x).sample(seed=key),
         params.phi,
         datum,
         key,
@@ -211,6 +211,13 @@ def check_problem(model: Model, guide: Guide, params: Params, x: PyTree) -> None
                 f"{name} must return one scalar for one datum and one draw, got {_shapes(value)} for a datum of shape "
                 f"{_shapes(datum)} and a draw of shape {_shapes(z)}. Sum over the event; batch axes are added for you."
             )
+
+
+def _distribution(guide: Guide, phi: PyTree, x: PyTree) -> Any:
+    q = guide.distribution(phi, x)
+    if not (hasattr(q, "sample") and hasattr(q, "log_prob")):
+        raise TypeError(f"guide.distribution must return a distrax distribution of one z, got {checks.describe(q)}")
+    return q
 
 
 def _trace(name, function, *args):

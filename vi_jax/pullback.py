@@ -65,7 +65,8 @@ def choose_form(guide: Guide, bound: str, estimator: str, coefficients: Coeffici
         return path_scaled
     if ratio != 1:
         raise ValueError(
-            f"{estimator}: a ratio known before any draw is 0.0 or 1.0, got {ratio}. Return an array instead."
+            f"{estimator}: a ratio known before any draw is 0.0 or 1.0, got {ratio}. Return an array like model "
+            f"instead, jnp.full_like(model, {ratio})."
         )
     return path_equals_model
 

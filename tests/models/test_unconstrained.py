@@ -95,7 +95,7 @@ def test_minibatches_estimate_the_log_joint_and_nothing_else():
         (lambda p: p["s"], {"s": 1.0}, {"t": supports.positive}, r"names \['t'\].*\['s'\]"),
         (lambda p: p["s"]["a"], {"s": {"a": 1.0}}, {"s": {"b": supports.real}}, r"supports\['s'\] names \['b'\]"),
         (lambda p: p[0], (1.0, 2.0), (supports.real,), "must begin as like does"),
-        (lambda p: p["s"], {"s": np.ones(2)}, None, "one floating-point number.*(2,)"),
+        (lambda p: p["s"], {"s": np.ones(2)}, None, r"one floating-point number.*float32\[2\]"),
         (lambda p: jnp.int32(1), {"s": 1.0}, None, "one floating-point number.*int32"),
         (lambda p: 0.0, {}, None, "like has no parameters"),
         (lambda p: 0.0, {"s": 1.0, "t": {"a": 1j}}, None, "like has t.a = 1j, which is no real number"),

@@ -240,3 +240,10 @@ def test_bad_input_is_refused_with_its_remedy(changed, error, message):
 def test_infinite_data_is_legal():
     state, _ = fit(KEY, lambda key, params, x: (x, params), SGD, START, jnp.array([jnp.inf]), num_steps=1)
     assert isinstance(state, TrainState)
+
+
+def test_a_rate_for_an_optimizer_and_a_loss_for_an_objective_are_named():
+    with pytest.raises(TypeError, match=r"optimizer must be an optax transformation, such as optax\.adam.*got 0\.1"):
+        fit(KEY, quadratic, 0.1, START, DATA, num_steps=1)
+    with pytest.raises(TypeError, match=r"must return \(values \[B\], gradient\).*a scalar, as of vi\.loss"):
+        fit(KEY, lambda *inputs: quadratic(*inputs)[0].mean(), SGD, START, DATA, num_steps=1)

@@ -219,7 +219,8 @@ def _check_example(label: str, value: np.ndarray, support: Support) -> None:
 def _check_scalar(what: str, evaluate: Callable[[], jax.Array]) -> None:
     value = jax.eval_shape(evaluate)
     if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(f"{what} must be one floating-point number, in nats, got {value}: sum over data and parts.")
+        got = f"{value.dtype}{list(value.shape)}" if hasattr(value, "shape") else value
+        raise ValueError(f"{what} must be one floating-point number, in nats, got {got}: sum over data and parts.")
 
 
 def _no_theta(key: jax.Array) -> tuple[()]:

@@ -20,8 +20,8 @@ _SD_LIMIT = 0.05
 # Corrected means are then known to a tenth of a posterior sd.
 _LEAST_SAMPLE_SIZE = 100
 _NEXT = (
-    "Try a richer guide (mean_field, then full_rank, then flow), a longer fit, or other coordinates (a non-centred "
-    "parametrisation, a log scale)."
+    "Try a richer guide (mean_field, then full_rank, then flow) or, after a flow, a longer fit or other coordinates (a "
+    "non-centred parametrisation, a log scale)."
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vi_jax.checks import check_batch
+from vi_jax.checks import check_batch, describe
 from vi_jax.lazy import optax
 from vi_jax.objectives import StatefulObjective
 from vi_jax.training.rows import check_rows, draw_rows, gather, scatter, take
@@ -79,10 +79,12 @@ def init_state(
         training state with one calls `objective(key, params, x, extra)`, and one without `objective(key, params, x)`.
 
     Raises:
-      TypeError: if `params` is not a `Params`.
+      TypeError: if `params` is not a `Params`, or the optimizer no optax transformation.
     """
     if not isinstance(params, Params):
         raise TypeError(f"params must be Params(theta, phi), got {type(params).__name__}: wrap it, theta=() if empty.")
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise TypeError(f"optimizer must be an optax transformation, such as optax.adam(1e-3), got {optimizer!r}.")
     # A stated dtype takes away weak typing, which would change across the first step and cost a second trace.
     params, extra = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), (params, extra))
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), key, extra)
@@ -189,7 +191,13 @@ def _evaluate(
     stateless = jax.tree.structure(extra) == jax.tree.structure(())
     _check_arguments(objective, 3 if stateless else 4)
     if stateless:
-        return *objective(key, state.params, x), extra
+        returned = objective(key, state.params, x)
+        if not isinstance(returned, tuple):
+            raise TypeError(
+                f"the objective must return (values [B], gradient), got {describe(returned)}: a scalar, as of "
+                "vi.loss, is for an optax loop of your own; vi.value_and_grad makes an objective."
+            )
+        return *returned, extra
     check_rows(extra, check_batch("data", data))
     seen = extra if rows is None else gather(extra, rows)
     values, gradient, advanced = objective(key, state.params, x, seen)
