@@ -10,9 +10,9 @@ from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
 _LOGGER = logging.getLogger(__name__)
-# docutils sets the index of a letter with an accent below the letter, and no space between log and a letter.
+# docutils sets the index of a letter with an accent below the letter, and no space about log between letters.
 _ACCENT_WITH_INDEX = re.compile(r"<munderover>(<mi>[^<]*</mi>)(.*?)(<mo stretchy=.false.>[^<]</mo>)</munderover>")
-_FUNCTION_OF_A_LETTER = re.compile(r"<mo>&ApplyFunction;</mo>(?=<mi>)")
+_BESIDE_A_FUNCTION = re.compile(r"<mo>&ApplyFunction;</mo>(?!<mo)|(?<=</mi>)(?=<mi>[a-z]{2,}</mi>)")
 
 
 def mathml(latex: str, *, location: nodes.Node | None = None, as_block: bool = False) -> str:
@@ -23,7 +23,7 @@ def mathml(latex: str, *, location: nodes.Node | None = None, as_block: bool = F
         _LOGGER.warning("the formula $%s$ cannot be set: %s", latex, error, location=location)
         return f"<code>{latex}</code>"
     text = _ACCENT_WITH_INDEX.sub(r'<msub><mover accent="true">\1\3</mover>\2</msub>', text)
-    return _FUNCTION_OF_A_LETTER.sub('<mspace width="0.17em"></mspace>', text)
+    return _BESIDE_A_FUNCTION.sub('<mspace width="0.17em"></mspace>', text)
 
 
 def _inline(translator: HTML5Translator, node: nodes.math) -> None:
