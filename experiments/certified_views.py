@@ -75,14 +75,14 @@ def verdict(rows: pd.DataFrame) -> list[Verdict]:
         sums, red = here.query("family == 'discrete'"), where(here, ~here["green"].astype(bool))
         # θ̄ is unbiased in every row, φ̄ where that is the claim.
         z = np.abs(here[["z_theta", "z_phi"] if kinds == (UNBIASED, PAIRED) else ["z_theta"]].to_numpy(float))
-        words = f"{len(here) - len(red)} of {len(here)} rows are green, {len(sums)} of them without Monte Carlo"
+        words = f"{len(here) - len(red)} of {len(here)} rows pass, {len(sums)} of them without Monte Carlo"
         if kinds == (UNBIASED, PAIRED):
             words += (
                 f" to {numbers(sums, 'error').max(initial=0):.0e}; the largest |z| is {np.nanmax(z, initial=0):.1f}"
             )
-        words += "".join(f"; red: {row['bound']} × {row['estimator']}" for _, row in red.iloc[:1].iterrows())
+        words += "".join(f"; failing: {row['bound']} × {row['estimator']}" for _, row in red.iloc[:1].iterrows())
         # A row has a z-score, or the error of a sum; without either its mark says nothing.
-        measured = bool(here[["z_phi", "error"]].notna().any(axis=1).all())
+        measured = bool(np.all(np.any(here[["z_phi", "error"]].notna().to_numpy(), axis=1)))
         # Beside the mark that the run has set, the numbers of the row.
         found.append(Verdict(claim, words, red.empty and measured and not (z > LINE).any() if len(here) else None))
     return found

@@ -267,7 +267,7 @@ def test_an_estimator_is_quiet_at_the_posterior_exactly_where_the_page_says_so(n
             assert (np.abs(score).max() < 1e-7) == quiet
 
 
-def test_the_verdict_holds_and_turns_with_a_red_row_or_a_score_beyond_the_line(rows):
+def test_the_verdict_holds_and_turns_with_a_failing_row_or_a_score_beyond_the_line(rows):
     assert [each.holds for each in certify.verdict(rows)] == [True] * 3
     # Of a run that was stopped: what is biased is measured for the Gaussian guide alone.
     assert [each.holds for each in certify.verdict(rows.query("family == 'discrete'"))] == [True, None, True]
@@ -275,4 +275,4 @@ def test_the_verdict_holds_and_turns_with_a_red_row_or_a_score_beyond_the_line(r
     red = rows["green"] & ~(rows["estimator"].eq("pathwise") & rows["bound"].eq("iwae"))
     first, *others = certify.verdict(rows.assign(green=red))
     assert [first.holds, *(each.holds for each in others)] == [False, True, True]
-    assert first.found.endswith("red: iwae × pathwise")
+    assert first.found.endswith("failing: iwae × pathwise")
