@@ -14,28 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-MODULES = (
-    "vi_jax",
-    "vi_jax.bounds",
-    "vi_jax.bounds.csiszar",
-    "vi_jax.estimators",
-    "vi_jax.exact",
-    "vi_jax.guides",
-    "vi_jax.models",
-    "vi_jax.models.supports",
-    "vi_jax.models.likelihoods",
-    "vi_jax.models.posteriordb",
-    "vi_jax.objectives",
-    "vi_jax.measurement",
-    "vi_jax.training",
-    "vi_jax.training.checkpoint",
-    "vi_jax.training.stopping",
-    "vi_jax.data",
-    "vi_jax.posterior",
-    "vi_jax.sharding",
-)
-"""The modules of the reference, a page each."""
-
 
 @functools.cache
 def public_names(module: str) -> tuple[str, ...]:
@@ -94,6 +72,13 @@ def undocumented() -> list[str]:
     return [f"{module}.{name}" for module, name in pairs if not documentation(module, name)]
 
 
+def with_submodules(module: str) -> Iterator[str]:
+    """Yields a module and the public modules below it."""
+    yield module
+    for inner in submodules(module):
+        yield from with_submodules(inner)
+
+
 @functools.cache
 def _body(module: ModuleType) -> list[ast.stmt]:
     return ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")).body
@@ -129,3 +114,7 @@ def _assigned(node: ast.stmt) -> str:
     """The name that a statement assigns to, `_` if it is no plain assignment."""
     target: Any = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
     return target.id if isinstance(target, ast.Name) else "_"
+
+
+MODULES = tuple(with_submodules("vi_jax"))
+"""The modules of the reference, a page each."""

@@ -75,8 +75,8 @@ def _method(node: ast.FunctionDef) -> str:
 
 
 def _modules(module: str) -> str:
-    inside = [name for name in public.submodules(module) if name in public.MODULES]
-    return "Modules: " + ", ".join(f"`{name}`" for name in inside) + "." if inside else ""
+    inside = ", ".join(f"`{name}`" for name in public.submodules(module))
+    return f"Modules: {inside}." if inside else ""
 
 
 def _summary(module: str, names: Sequence[str]) -> str:

@@ -24,6 +24,10 @@ def test_every_module_of_the_list_has_its_page_and_its_place_in_the_contents():
         assert f"\n{module}\n" in (API / "index.md").read_text()
 
 
+def test_a_public_module_inside_another_has_a_page_to_get(example):
+    assert list(public.with_submodules(example)) == [example, f"{example}.inner"]
+
+
 def test_every_public_name_is_documented():
     assert public.undocumented() == []
 
