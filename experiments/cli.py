@@ -17,6 +17,7 @@ read back from the file, in a run and in a later `--from` alike. Intervals are c
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import io
 import os
@@ -118,11 +119,12 @@ def main(
     def parsed(argv: Sequence[str]) -> tuple[Options, ConfigT]:
         return parse(name, module.__doc__ or "", quick if "--quick" in argv else config, argv)
 
+    show = functools.partial(present, figure, table, verdict)
     options, chosen = parsed(argv)
     if options.redraw is not None:
         folder = options.redraw
         check_experiment(name, folder)
-        shown = redrawn(figure, table, verdict, folder)
+        shown = redrawn(show, folder)
     else:
         enable_compilation_cache(os.environ)
         with processes():
@@ -143,7 +145,7 @@ def main(
             with recording.recorded(folder, record), progress.display(sys.stderr) as track:
                 for block in call(run, chosen, track, folder):
                     store.append(folder, store.as_frame(block))
-                shown = present(figure, table, verdict, folder)
+                shown = show(folder)
     if options.keep is not None:
         store.copy(shown.paths[1], options.keep)
     close(shown)
@@ -247,19 +249,14 @@ def present(
     return Shown(table(rows), verdict(rows), [folder / "rows.csv", *drawings, folder / "provenance.json"])
 
 
-def redrawn(
-    figure: Callable[[pd.DataFrame], Figure],
-    table: Callable[[pd.DataFrame], pd.DataFrame],
-    verdict: verdicts.Judge,
-    folder: Path,
-) -> Shown:
+def redrawn(show: Callable[[Path], Shown], folder: Path) -> Shown:
     """Presents an earlier run; rows of one that did not finish may be too few, which is one line.
 
     Raises:
       SystemExit: they are.
     """
     try:
-        return present(figure, table, verdict, folder)
+        return show(folder)
     except Exception as error:
         record = store.read_provenance(folder)
         if record["status"] == "finished":

@@ -114,9 +114,9 @@ def summary(sections: Sequence[Section]) -> str:
     return scrolling(caption, tag("table", *parts, class_="summary"))
 
 
-def words(verdicts: Iterable[Any]) -> str:
+def words(judgements: Iterable[verdicts.Verdict]) -> str:
     """Returns how many verdicts fail, are not resolved, and hold."""
-    counts = Counter(verdict.holds for verdict in verdicts)
+    counts = Counter(each.holds for each in judgements)
     return " ".join(word(holds=holds, count=counts[holds]) for holds in (False, None, True) if counts[holds]) or "–"
 
 
